@@ -1,0 +1,18 @@
+# CI's jobs by name; `just` lists them. Each runs `.ci/run JOB`, so that both are always the same.
+
+default:
+    @just --list
+
+# Everything that CI runs
+ci:
+    .ci/run
+
+# One job: fmt, device, test, clippy, docs, package, no_std, qemu, sizes
+job NAME:
+    .ci/run {{NAME}}
+
+# The watch data that is not committed, and the encoder from it
+watch:
+    models/get watch
+    cargo run --release --bin headstart -- pretrain models/data/watch/pretrain.npz -o models/watch.onnx
+    cargo run --release --bin headstart -- pack models/watch.onnx models/data/watch/pretrain.npz -o models/watch.pack

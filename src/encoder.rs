@@ -1,0 +1,209 @@
+//! From a window of raw counts to an embedding.
+
+use core::marker::PhantomData;
+
+use crate::embedding::{Embedding, ZeroEmbedding};
+use crate::ops::{AllKernels, Kernels, Layer};
+use crate::pack::{Artefact, ElementKind, EncoderPack, LayerKind};
+
+/// A frozen encoder: one window in, one embedding out. Implemented by the packed integer encoder
+/// here, and on Linux by float runtimes.
+pub trait Encoder {
+    /// D, the length of an embedding.
+    fn dim(&self) -> usize;
+
+    /// Counts in a window, channels and time steps together.
+    fn input_len(&self) -> usize;
+
+    /// Which file this encoder came from: evidence is bound to it.
+    fn artefact(&self) -> Artefact;
+
+    /// Embeds one window of raw counts (`[time][channel]`) into `out`, which is D long.
+    fn embed<'o>(&mut self, counts: &[i16], out: &'o mut [i8])
+    -> Result<Embedding<'o>, EmbedError>;
+}
+
+/// Why there is no embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmbedError {
+    /// The window has another length than the encoder's.
+    InputLength {
+        /// Counts that the encoder takes.
+        expected: usize,
+        /// Counts that were given.
+        got: usize,
+    },
+    /// The buffer for the embedding has another length than D.
+    OutputLength {
+        /// D.
+        expected: usize,
+        /// The buffer's length.
+        got: usize,
+    },
+    /// The input carries no signal.
+    Zero(ZeroEmbedding),
+    /// A float runtime failed; the packed encoder never does.
+    Runtime,
+}
+
+impl core::fmt::Display for EmbedError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            EmbedError::InputLength { expected, got } => {
+                write!(
+                    f,
+                    "the encoder takes {expected} counts a window, {got} were given"
+                )
+            }
+            EmbedError::OutputLength { expected, got } => {
+                write!(
+                    f,
+                    "an embedding has {expected} values, the buffer has {got}"
+                )
+            }
+            EmbedError::Zero(zero) => zero.fmt(f),
+            EmbedError::Runtime => f.write_str("the encoder's runtime failed"),
+        }
+    }
+}
+
+impl core::error::Error for EmbedError {}
+
+/// Runs a pack in integers, in an arena that the caller gives. `K` is the set of kernels that is
+/// linked; see [`kernels!`](crate::kernels).
+pub struct PackedEncoder<'a, K: Kernels = AllKernels> {
+    pack: EncoderPack<'a>,
+    arena: &'a mut [u32],
+    artefact: Artefact,
+    kernels: PhantomData<K>,
+}
+
+/// Why a pack can't run here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncoderError {
+    /// The arena is too small.
+    ArenaTooSmall {
+        /// Words that the pack needs.
+        needed: usize,
+    },
+    /// The pack has a layer whose kernel is not in `K`.
+    MissingKernel(LayerKind),
+}
+
+impl core::fmt::Display for EncoderError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            EncoderError::ArenaTooSmall { needed } => {
+                write!(
+                    f,
+                    "the arena is too small: the pack needs {needed} words of 4 bytes"
+                )
+            }
+            EncoderError::MissingKernel(kind) => {
+                write!(
+                    f,
+                    "the pack needs the kernel {}: add it to kernels!(...)",
+                    kind.name()
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for EncoderError {}
+
+impl<'a, K: Kernels> PackedEncoder<'a, K> {
+    /// Pairs a checked pack with memory to run in: [`EncoderPack::arena_bytes`] / 4 words.
+    pub fn new(pack: EncoderPack<'a>, arena: &'a mut [u32]) -> Result<Self, EncoderError> {
+        let needed = pack.arena_bytes().div_ceil(4);
+        if arena.len() < needed {
+            return Err(EncoderError::ArenaTooSmall { needed });
+        }
+        let missing = pack
+            .layers()
+            .iter()
+            .filter_map(|l| l.kind())
+            .find(|&kind| !K::has(kind));
+        match missing {
+            Some(kind) => Err(EncoderError::MissingKernel(kind)),
+            None => Ok(PackedEncoder {
+                artefact: pack.artefact(),
+                pack,
+                arena,
+                kernels: PhantomData,
+            }),
+        }
+    }
+
+    /// The pack that this runs.
+    pub fn pack(&self) -> &EncoderPack<'a> {
+        &self.pack
+    }
+
+    /// Runs the front end and all layers; the raw embedding is then in the arena, in steps of
+    /// [`EncoderPack::embedding_step`]. `see` is shown the arena after each layer.
+    pub fn run(
+        &mut self,
+        counts: &[i16],
+        mut see: impl FnMut(usize, &[i8]),
+    ) -> Result<&[i8], EmbedError> {
+        let frontend = self.pack.frontend();
+        if counts.len() != frontend.len() {
+            return Err(EmbedError::InputLength {
+                expected: frontend.len(),
+                got: counts.len(),
+            });
+        }
+        let arena: &mut [i8] = bytemuck::cast_slice_mut(self.arena);
+        frontend.run(counts, &mut arena[self.pack.tensors()[0].place()]);
+        for (i, record) in self.pack.layers().iter().enumerate() {
+            if let (Some(kind), Some(layer)) = (record.kind(), Layer::new(self.pack, record)) {
+                K::run(kind, &layer, arena);
+            }
+            see(i, arena);
+        }
+        Ok(arena)
+    }
+}
+
+impl<K: Kernels> Encoder for PackedEncoder<'_, K> {
+    fn dim(&self) -> usize {
+        self.pack.dim()
+    }
+
+    fn input_len(&self) -> usize {
+        self.pack.frontend().len()
+    }
+
+    fn artefact(&self) -> Artefact {
+        self.artefact
+    }
+
+    fn embed<'o>(
+        &mut self,
+        counts: &[i16],
+        out: &'o mut [i8],
+    ) -> Result<Embedding<'o>, EmbedError> {
+        let (pack, expected) = (self.pack, self.pack.dim());
+        if out.len() != expected {
+            return Err(EmbedError::OutputLength {
+                expected,
+                got: out.len(),
+            });
+        }
+        let tensor = pack.embedding_tensor();
+        let arena = self.run(counts, |_, _| {})?;
+        let raw = &arena[tensor.place()];
+        match tensor.element_kind() {
+            ElementKind::Int8 => {
+                let values = raw.iter().map(|&v| i32::from(v));
+                Embedding::normalise(values, pack.centre(), out)
+            }
+            ElementKind::Int16 => {
+                let values: &[i16] = bytemuck::try_cast_slice(raw).unwrap_or(&[]);
+                Embedding::normalise(values.iter().map(|&v| i32::from(v)), pack.centre(), out)
+            }
+        }
+        .map_err(EmbedError::Zero)
+    }
+}

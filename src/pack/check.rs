@@ -1,0 +1,410 @@
+//! The one place where a pack is doubted.
+
+use core::ops::Range;
+
+use super::record::{CRC_FROM, LayerKind, LayerRecord, MAGIC, NO_TENSOR, PackHeader, TensorRecord};
+use super::{Background, EncoderPack, Fault, MAX_TENSORS, PackError, VERSION};
+use crate::frontend::SensorWindow;
+
+/// An arena larger than this is a mistake, not an encoder for a device.
+const MAX_ARENA: u32 = 64 << 20;
+/// The longest embedding.
+const MAX_DIM: u16 = 4096;
+const MAX_BACKGROUND: u32 = 12 << 10;
+const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+
+fn invalid(fault: Fault, index: usize) -> PackError {
+    PackError::Invalid {
+        fault,
+        index: index as u16,
+    }
+}
+
+fn require(ok: bool, fault: Fault, index: usize) -> Result<(), PackError> {
+    if ok {
+        Ok(())
+    } else {
+        Err(invalid(fault, index))
+    }
+}
+
+/// The bytes of a section, 4-aligned and inside the file.
+fn section(bytes: &[u8], at: u32, length: usize) -> Result<&[u8], Fault> {
+    let from = at as usize;
+    let to = from.checked_add(length).ok_or(Fault::Section)?;
+    match bytes.get(from..to) {
+        Some(found) if at % 4 == 0 && from >= size_of::<PackHeader>() => Ok(found),
+        _ => Err(Fault::Section),
+    }
+}
+
+fn table<T: bytemuck::AnyBitPattern>(
+    bytes: &[u8],
+    at: u32,
+    count: usize,
+) -> Result<&[T], PackError> {
+    section(bytes, at, count.saturating_mul(size_of::<T>()))
+        .and_then(|found| bytemuck::try_cast_slice(found).map_err(|_| Fault::Section))
+        .map_err(|fault| invalid(fault, 0))
+}
+
+pub(super) fn check(bytes: &[u8]) -> Result<EncoderPack<'_>, PackError> {
+    let header = check_header(bytes)?;
+    require(
+        header.flags == 0 && header.reserved == [0; 10],
+        Fault::Reserved,
+        0,
+    )?;
+    require(
+        header.arena_bytes <= MAX_ARENA && header.arena_bytes % 4 == 0,
+        Fault::TensorPlace,
+        0,
+    )?;
+    let (tensor_count, layer_count) = (
+        usize::from(header.tensor_count),
+        usize::from(header.layer_count),
+    );
+    let counts =
+        (2..=MAX_TENSORS).contains(&tensor_count) && (1..MAX_TENSORS).contains(&layer_count);
+    require(counts, Fault::Count, tensor_count)?;
+
+    let tensors: &[TensorRecord] = table(bytes, header.tensors_at, tensor_count)?;
+    let layers: &[LayerRecord] = table(bytes, header.layers_at, layer_count)?;
+    for (i, tensor) in tensors.iter().enumerate() {
+        check_tensor(tensor, header.arena_bytes).map_err(|fault| invalid(fault, i))?;
+    }
+    for (i, layer) in layers.iter().enumerate() {
+        check_layer(bytes, tensors, layer).map_err(|fault| invalid(fault, i))?;
+    }
+    check_plan(tensors, layers, usize::from(header.embedding_tensor))?;
+
+    let embedding = tensors.get(usize::from(header.embedding_tensor));
+    let vector = embedding.is_some_and(|t| t.len() == usize::from(header.dim));
+    require(
+        vector && (1..=MAX_DIM).contains(&header.dim),
+        Fault::EmbeddingTensor,
+        0,
+    )?;
+    let step = header.embedding_step;
+    require(step.is_finite() && step > 0.0, Fault::EmbeddingTensor, 0)?;
+    let centre = table(bytes, header.centre_at, usize::from(header.dim))?;
+
+    let frontend = section(bytes, header.frontend_at, header.frontend_bytes as usize)
+        .map_err(|fault| invalid(fault, 0))?;
+    let frontend = SensorWindow::read(frontend, &tensors[0]).ok_or(invalid(Fault::FrontEnd, 0))?;
+    let metadata = section(bytes, header.metadata_at, header.metadata_bytes as usize)
+        .map_err(|fault| invalid(fault, 0))?;
+    let metadata = core::str::from_utf8(metadata).map_err(|_| invalid(Fault::Metadata, 0))?;
+    let background = check_background(bytes, header)?;
+    Ok(EncoderPack {
+        bytes,
+        header,
+        tensors,
+        layers,
+        frontend,
+        centre,
+        background,
+        metadata,
+    })
+}
+
+/// From the outside in: what the file claims to be before what it says.
+fn check_header(bytes: &[u8]) -> Result<&PackHeader, PackError> {
+    let start = bytes.len().min(MAGIC.len());
+    if start > 0 && bytes[..start] != MAGIC[..start] {
+        return Err(PackError::NotAPack);
+    }
+    let needed = size_of::<PackHeader>();
+    let Some(head) = bytes.get(..needed) else {
+        return Err(PackError::Truncated {
+            needed,
+            got: bytes.len(),
+        });
+    };
+    if bytes.as_ptr().align_offset(8) != 0 {
+        return Err(PackError::Misaligned);
+    }
+    let header: &PackHeader = bytemuck::try_from_bytes(head).map_err(|_| PackError::Misaligned)?;
+    if header.version != VERSION {
+        return Err(PackError::Version {
+            found: header.version,
+        });
+    }
+    let total = header.total_bytes as usize;
+    if bytes.len() < total {
+        return Err(PackError::Truncated {
+            needed: total,
+            got: bytes.len(),
+        });
+    }
+    if bytes.len() > total && total >= needed {
+        return Err(PackError::TrailingBytes {
+            extra: bytes.len() - total,
+        });
+    }
+    match bytes.get(CRC_FROM..) {
+        Some(rest) if CRC.checksum(rest) == header.crc32 => Ok(header),
+        _ => Err(PackError::Checksum),
+    }
+}
+
+fn check_tensor(tensor: &TensorRecord, arena: u32) -> Result<(), Fault> {
+    let sides = [tensor.height, tensor.width, tensor.channels];
+    let elements: u64 = sides.iter().map(|&s| u64::from(s)).product();
+    if elements == 0 || elements > u64::from(MAX_ARENA) || !matches!(tensor.element, 1 | 2) {
+        return Err(Fault::TensorShape);
+    }
+    let end = u64::from(tensor.offset) + elements * u64::from(tensor.element);
+    if tensor.offset % 4 != 0 || end > u64::from(arena) {
+        return Err(Fault::TensorPlace);
+    }
+    Ok(())
+}
+
+fn check_layer(bytes: &[u8], tensors: &[TensorRecord], layer: &LayerRecord) -> Result<(), Fault> {
+    let kind = layer.kind().ok_or(Fault::LayerKind)?;
+    let tensor = |index: u16| tensors.get(usize::from(index)).ok_or(Fault::LayerTensor);
+    let (input, output) = (tensor(layer.input)?, tensor(layer.output)?);
+    if (kind == LayerKind::Add) != (layer.second_input != NO_TENSOR) {
+        return Err(Fault::LayerTensor);
+    }
+    let limit = if output.element == 1 {
+        (-128, 127)
+    } else {
+        (i16::MIN, i16::MAX)
+    };
+    let range = limit.0 <= layer.low && layer.low <= layer.high && layer.high <= limit.1;
+    if !range || !(1..=47).contains(&layer.shift) || layer.reserved != 0 || layer.reserved_end != 0
+    {
+        return Err(Fault::OutputStage);
+    }
+    if kind == LayerKind::Add {
+        let second = tensor(layer.second_input)?;
+        let shape = |t: &TensorRecord| (t.height, t.width, t.channels);
+        let same = shape(input) == shape(second) && shape(input) == shape(output);
+        let small = output.element >= input.element && layer.shift <= 31;
+        return if same && input.element == second.element && small {
+            Ok(())
+        } else {
+            Err(Fault::LayerShape)
+        };
+    }
+    let weights = match kind {
+        LayerKind::Dense => check_dense(input, output)?,
+        _ => check_window(kind, layer, input, output)?,
+    };
+    let channels = usize::from(output.channels);
+    match kind {
+        LayerKind::MaxPool => Ok(()),
+        LayerKind::AvgPool => words(bytes, layer.multipliers_at, 1),
+        _ => {
+            section(bytes, layer.weights_at, weights).map_err(|_| Fault::LayerData)?;
+            words(bytes, layer.biases_at, channels)?;
+            words(bytes, layer.multipliers_at, channels)?;
+            if layer.negative_multipliers_at != 0 {
+                words(bytes, layer.negative_multipliers_at, channels)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn words(bytes: &[u8], at: u32, count: usize) -> Result<(), Fault> {
+    section(bytes, at, 4 * count)
+        .map(|_| ())
+        .map_err(|_| Fault::LayerData)
+}
+
+/// Weights of a dense layer.
+fn check_dense(input: &TensorRecord, output: &TensorRecord) -> Result<usize, Fault> {
+    let vector = output.height == 1 && output.width == 1 && input.element == 1;
+    let weights = input
+        .len()
+        .checked_mul(output.len())
+        .ok_or(Fault::LayerShape)?;
+    if vector && input.len() <= 1 << 16 {
+        Ok(weights)
+    } else {
+        Err(Fault::LayerShape)
+    }
+}
+
+/// Weights of a layer that slides a window.
+fn check_window(
+    kind: LayerKind,
+    layer: &LayerRecord,
+    input: &TensorRecord,
+    output: &TensorRecord,
+) -> Result<usize, Fault> {
+    let vertical = Axis {
+        kernel: layer.kernel_height,
+        stride: layer.stride_height,
+        dilation: layer.dilation_height,
+        pad: layer.pad_top,
+        input: input.height,
+        output: output.height,
+    };
+    let horizontal = Axis {
+        kernel: layer.kernel_width,
+        stride: layer.stride_width,
+        dilation: layer.dilation_width,
+        pad: layer.pad_left,
+        input: input.width,
+        output: output.width,
+    };
+    let (inputs, outputs, groups) = (input.channels, output.channels, layer.groups);
+    let per_group = match kind {
+        LayerKind::Conv if groups >= 1 && inputs % groups == 0 && outputs % groups == 0 => {
+            usize::from(inputs / groups)
+        }
+        LayerKind::Depthwise if groups == inputs && outputs % groups == 0 => 1,
+        LayerKind::AvgPool | LayerKind::MaxPool if inputs == outputs && undilated(layer) => 1,
+        _ => return Err(Fault::LayerShape),
+    };
+    let sides = [layer.kernel_height, layer.kernel_width].map(usize::from);
+    let window = sides
+        .into_iter()
+        .try_fold(per_group, usize::checked_mul)
+        .unwrap_or(usize::MAX);
+    let elements = match kind {
+        LayerKind::MaxPool => input.element == 1 && output.element == 1,
+        _ => input.element == 1,
+    };
+    if !vertical.fits() || !horizontal.fits() || window > 1 << 16 || !elements {
+        return Err(Fault::LayerShape);
+    }
+    window
+        .checked_mul(usize::from(outputs))
+        .ok_or(Fault::LayerShape)
+}
+
+fn undilated(layer: &LayerRecord) -> bool {
+    layer.dilation_height == 1 && layer.dilation_width == 1
+}
+
+/// One direction of a sliding window.
+struct Axis {
+    kernel: u16,
+    stride: u16,
+    dilation: u16,
+    pad: u16,
+    input: u16,
+    output: u16,
+}
+
+impl Axis {
+    /// Every window starts inside the padded input and holds at least one real element, so that a
+    /// maximum exists.
+    fn fits(&self) -> bool {
+        if self.kernel == 0 || self.stride == 0 || self.dilation == 0 {
+            return false;
+        }
+        let reach = u32::from(self.kernel - 1) * u32::from(self.dilation);
+        let last = u64::from(self.output - 1) * u64::from(self.stride);
+        u32::from(self.pad) <= reach && last < u64::from(self.input) + u64::from(self.pad)
+    }
+}
+
+/// Each tensor is written once before it is read, and lives undisturbed until its last reader.
+fn check_plan(
+    tensors: &[TensorRecord],
+    layers: &[LayerRecord],
+    embedding: usize,
+) -> Result<(), PackError> {
+    const NEVER: u16 = u16::MAX;
+    // Step 0 is the front end, which writes tensor 0; layer i is step i + 1.
+    let mut written = [NEVER; MAX_TENSORS];
+    let mut last_read = [0u16; MAX_TENSORS];
+    written[0] = 0;
+    for (i, layer) in layers.iter().enumerate() {
+        let step = i as u16 + 1;
+        for input in inputs(layer) {
+            require(written[input] != NEVER, Fault::ReadBeforeWrite, i)?;
+            last_read[input] = step;
+        }
+        let output = usize::from(layer.output);
+        require(written[output] == NEVER, Fault::WrittenTwice, i)?;
+        written[output] = step;
+    }
+    let left = written.get(embedding).copied().unwrap_or(NEVER);
+    require(
+        left != NEVER && left != 0 && embedding < tensors.len(),
+        Fault::EmbeddingTensor,
+        0,
+    )?;
+    last_read[embedding] = NEVER;
+
+    for (i, layer) in layers.iter().enumerate() {
+        let step = i as u16 + 1;
+        let place = tensors[usize::from(layer.output)].place();
+        for (t, tensor) in tensors.iter().enumerate() {
+            let alive = written[t] < step && last_read[t] >= step;
+            if alive && overlap(&tensor.place(), &place) {
+                let dies_here = last_read[t] == step;
+                require(dies_here && in_place(layer, t, tensors), Fault::Overlap, i)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn inputs(layer: &LayerRecord) -> impl Iterator<Item = usize> {
+    [layer.input, layer.second_input]
+        .into_iter()
+        .filter(|&t| t != NO_TENSOR)
+        .map(usize::from)
+}
+
+fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.start < b.end && b.start < a.end
+}
+
+/// Add may write over an input of exactly its place: element by element, each is read before it
+/// is written.
+fn in_place(layer: &LayerRecord, tensor: usize, tensors: &[TensorRecord]) -> bool {
+    layer.kind() == Some(LayerKind::Add)
+        && inputs(layer).any(|t| t == tensor)
+        && tensors[tensor].place() == tensors[usize::from(layer.output)].place()
+}
+
+fn check_background<'a>(
+    bytes: &'a [u8],
+    header: &PackHeader,
+) -> Result<Option<Background<'a>>, PackError> {
+    if header.background_bytes == 0 {
+        return Ok(None);
+    }
+    let fault = || invalid(Fault::Background, 0);
+    require(
+        header.background_bytes <= MAX_BACKGROUND,
+        Fault::Background,
+        0,
+    )?;
+    let words: &[f32] = table(
+        bytes,
+        header.background_at,
+        header.background_bytes as usize / 4,
+    )?;
+    let (&[rank, within_total], rest) = words.split_first_chunk().ok_or_else(fault)?;
+    let rank = rank.to_bits() as usize;
+    let dim = usize::from(header.dim);
+    let fits = (1..=32.min(dim)).contains(&rank) && rest.len() == rank * dim + 2 * rank;
+    require(
+        fits && header.background_bytes % 4 == 0,
+        Fault::Background,
+        0,
+    )?;
+    let (projection, diagonals) = rest.split_at(rank * dim);
+    let (within, between) = diagonals.split_at(rank);
+    let finite = rest.iter().all(|v| v.is_finite()) && within_total.is_finite();
+    let positive =
+        within.iter().all(|&v| v > 0.0) && between.iter().all(|&v| v >= 0.0) && within_total > 0.0;
+    require(finite && positive, Fault::Background, 0)?;
+    Ok(Some(Background {
+        rank,
+        projection,
+        within,
+        between,
+        within_total,
+    }))
+}

@@ -1,0 +1,139 @@
+//! Recordings of a sensor, read from a file into physical units and cut into windows.
+//!
+//! The file formats are in the submodules; whatever they read is checked once here, so that the
+//! rest of the trainer meets finite values, known class names and ranges that lie inside the data.
+
+mod array;
+mod error;
+mod npz;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+pub use error::{DatasetError, Fault};
+
+/// Recordings of a sensor, row after row. All values are finite and in physical units.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    /// Values per row, at least 1.
+    pub channels: usize,
+    /// The samples, [rows, channels], row-major.
+    pub x: Vec<f32>,
+    /// Physical units per sensor count, per channel, where the file has integer counts (1 where
+    /// it names no scale); `None` where it has floating-point values.
+    pub scale: Option<Vec<f32>>,
+    /// Rows per second within a recording, where the file says so.
+    pub rate_hz: Option<f32>,
+    /// The stretches of `rows` that belong together, in file order, never empty, side by side.
+    pub recordings: Vec<Recording>,
+    /// Class names by class index; empty where the file is unlabelled.
+    pub labels: Vec<String>,
+    /// SHA-256 of the bytes of the file that this was read from, also after [`Dataset::filter`].
+    pub sha256: [u8; 32],
+}
+
+/// A stretch of rows that were sampled one after the other, of one class and one group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    /// Rows of the dataset.
+    pub rows: Range<usize>,
+    /// Index into [`Dataset::labels`]; `None` where unlabelled.
+    pub class: Option<usize>,
+    /// What splits keep apart: subject, speaker or session. 0 where the file names none.
+    pub group: u32,
+    /// The recording's number in the file, else its index.
+    pub id: u32,
+    /// Which wrist: 0 left, 1 right; `None` where the file does not say.
+    pub side: Option<u8>,
+}
+
+/// Where a window begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Window {
+    /// Index into [`Dataset::recordings`].
+    pub recording: usize,
+    /// The first row, counted from the start of the dataset.
+    pub start: usize,
+}
+
+impl Dataset {
+    /// Reads an `.npz` file (models/data/watch/README.md has its layout).
+    ///
+    /// # Errors
+    /// Names the file, the array and the place, and what to do about it. Nothing in the file is
+    /// trusted: memory is taken as its bytes arrive, not as its headers promise.
+    pub fn load(path: &Path) -> Result<Dataset, DatasetError> {
+        let read = || {
+            if path.is_dir() {
+                return Err(Fault::Folder);
+            }
+            npz::parse(&std::fs::read(path)?)
+        };
+        read().map_err(|fault| DatasetError {
+            path: path.to_path_buf(),
+            fault,
+        })
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.x.len() / self.channels
+    }
+
+    /// The samples of `length` rows from row `start` on: [length, channels], time-major.
+    ///
+    /// # Panics
+    /// Where the rows are not all inside the data; those of [`Dataset::windows`] are.
+    pub fn window(&self, start: usize, length: usize) -> &[f32] {
+        &self.x[start * self.channels..(start + length) * self.channels]
+    }
+
+    /// Every window of `length` rows, one each `hop` rows, recording by recording; none crosses
+    /// from one recording to the next, and a rest shorter than `length` is left out. A hop of 0
+    /// counts as 1.
+    pub fn windows(&self, length: usize, hop: usize) -> Vec<Window> {
+        let windows = |(recording, r): (usize, &Recording)| {
+            starts(r.rows.clone(), length, hop).map(move |start| Window { recording, start })
+        };
+        self.recordings
+            .iter()
+            .enumerate()
+            .flat_map(windows)
+            .collect()
+    }
+
+    /// The recordings that `keep` chooses, in the same order, with their rows moved together.
+    pub fn filter(&self, keep: impl Fn(&Recording) -> bool) -> Dataset {
+        let mut kept = Dataset {
+            x: Vec::new(),
+            recordings: Vec::new(),
+            labels: self.labels.clone(),
+            scale: self.scale.clone(),
+            ..*self
+        };
+        for recording in self.recordings.iter().filter(|r| keep(r)) {
+            let first = kept.rows();
+            kept.x
+                .extend_from_slice(self.window(recording.rows.start, recording.rows.len()));
+            kept.recordings.push(Recording {
+                rows: first..kept.rows(),
+                ..recording.clone()
+            });
+        }
+        kept
+    }
+}
+
+/// The first rows of the windows of `length` rows that lie inside `rows`, `hop` rows apart.
+pub fn starts(rows: Range<usize>, length: usize, hop: usize) -> impl Iterator<Item = usize> {
+    let end = (rows.end + 1).saturating_sub(length.max(1));
+    (rows.start..end).step_by(hop.max(1))
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}

@@ -1,0 +1,232 @@
+use super::*;
+use crate::dataset::Recording;
+
+/// Recordings of the given lengths, one a subject, class and wrist.
+fn data(subjects: u32, classes: usize, length: impl Fn(u32, usize, u8) -> usize) -> Dataset {
+    let mut recordings: Vec<Recording> = Vec::new();
+    let mut end = 0;
+    for group in 0..subjects {
+        for class in 0..classes {
+            for side in 0..2u8 {
+                let rows = end..end + length(group, class, side);
+                end = rows.end;
+                let id = recordings.len() as u32;
+                let (class, side) = (Some(class), Some(side));
+                recordings.push(Recording {
+                    rows,
+                    class,
+                    group,
+                    id,
+                    side,
+                });
+            }
+        }
+    }
+    Dataset {
+        channels: 1,
+        x: vec![0.0; end],
+        scale: None,
+        rate_hz: None,
+        recordings,
+        labels: (0..classes).map(|c| format!("class-{c}")).collect(),
+        sha256: [0; 32],
+    }
+}
+
+/// Lengths that have nothing to do with one another, from 600 to 1,400 rows.
+fn uneven(group: u32, class: usize, side: u8) -> usize {
+    600 + (group as usize * 7919 + class * 104_729 + usize::from(side) * 1_299_709) % 800
+}
+
+fn rows(sampler: &Sampler, windows: &[Vec<usize>], cut: Cut) -> BTreeSet<usize> {
+    let rows = |&i: &usize| {
+        let start = sampler.windows()[i].start;
+        start..start + cut.length
+    };
+    windows.iter().flatten().flat_map(rows).collect()
+}
+
+#[test]
+fn support_and_queries_never_share_a_sample() {
+    for protocol in Protocol::ALL {
+        for (seed, hop) in [(0, 32), (1, 1), (2, 50), (3, 200)] {
+            let cut = Cut {
+                hop,
+                ..Cut::default()
+            };
+            let data = data(4, 5, uneven);
+            let sampler = Sampler::new(&data, protocol, cut);
+            for episode in sampler.episodes(3, 2, 50, seed).expect("enough windows") {
+                let support = rows(&sampler, &episode.support, cut);
+                let query = rows(&sampler, &episode.query, cut);
+                assert!(support.is_disjoint(&query), "{protocol}, hop {hop}");
+                let same = episode.support_subject == episode.query_subject;
+                assert_eq!(same, protocol == Protocol::SameWearer);
+                for (sets, subject) in [
+                    (&episode.support, episode.support_subject),
+                    (&episode.query, episode.query_subject),
+                ] {
+                    for (&class, windows) in episode.classes.iter().zip(sets) {
+                        let distinct: BTreeSet<_> = windows.iter().collect();
+                        assert_eq!(distinct.len(), windows.len(), "drawn twice");
+                        for &window in windows {
+                            let r = &data.recordings[sampler.windows()[window].recording];
+                            assert_eq!((r.group, r.class), (subject, Some(class)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn same_wearer_queries_keep_their_distance() {
+    let data = data(1, 2, uneven);
+    let cut = Cut::default();
+    let sampler = Sampler::new(&data, Protocol::SameWearer, cut);
+    for (cells, first) in [(&sampler.support, true), (&sampler.query, false)] {
+        for &index in cells.values().flat_map(Cell::values).flatten() {
+            let window = sampler.windows()[index];
+            let rows = &data.recordings[window.recording].rows;
+            let third = rows.start + rows.len() / 3;
+            let fits = match first {
+                true => window.start + cut.length <= third,
+                false => window.start >= third + cut.gap,
+            };
+            assert!(fits, "window at {} of {rows:?}", window.start);
+        }
+    }
+}
+
+#[test]
+fn episodes_are_paired_over_shots() {
+    let data = data(3, 4, uneven);
+    for protocol in Protocol::ALL {
+        let sampler = Sampler::new(&data, protocol, Cut::default());
+        let few = sampler.episodes(3, 1, 40, 7).expect("enough windows");
+        let more = sampler.episodes(3, 4, 40, 7).expect("enough windows");
+        for (few, more) in few.iter().zip(&more) {
+            assert_eq!((&few.classes, &few.query), (&more.classes, &more.query));
+            assert_eq!(few.support_subject, more.support_subject);
+            for (few, more) in few.support.iter().zip(&more.support) {
+                assert!(few.len() == 1 && more.len() == 4 && more.starts_with(few));
+            }
+        }
+        assert_eq!(
+            few[..10],
+            sampler.episodes(3, 1, 10, 7).expect("enough windows")
+        );
+        assert_ne!(few, sampler.episodes(3, 1, 40, 8).expect("enough windows"));
+    }
+}
+
+#[test]
+fn support_alternates_between_the_sides() {
+    let data = data(3, 4, uneven);
+    let mut first = BTreeSet::new();
+    for protocol in Protocol::ALL {
+        let sampler = Sampler::new(&data, protocol, Cut::default());
+        for episode in sampler.episodes(4, 5, 40, 3).expect("enough windows") {
+            let side = |w: &usize| data.recordings[sampler.windows()[*w].recording].side;
+            let sides: BTreeSet<Vec<_>> = episode
+                .support
+                .iter()
+                .map(|way| way.iter().map(side).collect())
+                .collect();
+            assert_eq!(sides.len(), 1, "one order for all classes");
+            let sides = sides.first().expect("a way");
+            assert!(sides.windows(2).all(|pair| pair[0] != pair[1]), "{sides:?}");
+            first.insert(sides[0]);
+        }
+    }
+    assert_eq!(first.len(), 2, "either side may be the first");
+}
+
+#[test]
+fn every_subject_and_class_has_its_turn() {
+    let data = data(5, 4, uneven);
+    let sampler = Sampler::new(&data, Protocol::NextWearer, Cut::default());
+    let mut pairs = BTreeMap::new();
+    let mut classes = BTreeMap::new();
+    for episode in sampler.episodes(2, 1, 2000, 0).expect("enough windows") {
+        *pairs
+            .entry((episode.support_subject, episode.query_subject))
+            .or_insert(0) += 1;
+        for class in episode.classes {
+            *classes.entry(class).or_insert(0) += 1;
+        }
+    }
+    // 100 of each pair, 1,000 of each class expected; five standard deviations are 49 and 112.
+    assert!(
+        pairs.len() == 20 && pairs.values().all(|n| (51..150).contains(n)),
+        "{pairs:?}"
+    );
+    assert!(
+        classes.len() == 4 && classes.values().all(|n| (888..1112).contains(n)),
+        "{classes:?}"
+    );
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let data = data(
+        2,
+        3,
+        |group, class, _| if (group, class) == (1, 2) { 900 } else { 1500 },
+    );
+    let [same, next] = Protocol::ALL.map(|p| Sampler::new(&data, p, Cut::default()));
+    // A third of 900 rows is 300: windows begin at 0, 32, .. 160 on each of two wrists.
+    let short = same.episodes(3, 13, 1, 0).expect_err("12 windows");
+    let expected = EpisodeError::TooFewWindows {
+        set: "support",
+        class: "class-2".into(),
+        subject: 1,
+        have: 12,
+        need: 13,
+    };
+    assert_eq!(short, expected);
+    assert!(same.episodes(3, 12, 1, 0).is_ok());
+    assert_eq!(
+        same.episodes(4, 1, 1, 0),
+        Err(EpisodeError::TooFewClasses { have: 3, need: 4 })
+    );
+    assert_eq!(same.episodes(3, 0, 1, 0), Err(EpisodeError::Zero));
+    assert!(next.episodes(3, 13, 1, 0).is_ok());
+    let alone = Sampler::new(
+        &data.filter(|r| r.group == 0),
+        Protocol::NextWearer,
+        Cut::default(),
+    );
+    let error = alone.episodes(3, 1, 1, 0).expect_err("one subject");
+    assert!(matches!(
+        error,
+        EpisodeError::TooFewSubjects {
+            have: 1,
+            need: 2,
+            ..
+        }
+    ));
+    let unlabelled = Sampler::new(
+        &data.filter(|_| false),
+        Protocol::SameWearer,
+        Cut::default(),
+    );
+    assert!(unlabelled.episodes(1, 1, 1, 0).is_err());
+}
+
+#[test]
+fn intervals_are_those_of_the_formulas() {
+    let score = Score::over(&[(1, 0.5), (1, 1.0), (2, 0.5), (2, 1.0)]).expect("episodes");
+    assert_eq!((score.accuracy, score.episodes), (0.75, 4));
+    let deviation = (4.0 * 0.0625f64 / 3.0).sqrt();
+    assert!((score.ci95 - 1.96 * deviation / 2.0).abs() < 1e-12);
+    // Both subjects have the same mean, so that no draw of them differs.
+    assert_eq!(score.ci95_groups, Some(0.0));
+    // Subjects of 0 and 1: a quarter of the draws each are all 0 and all 1.
+    let apart = Score::over(&[(1, 0.0), (2, 1.0)]).expect("episodes");
+    assert_eq!(apart.ci95_groups, Some(0.5));
+    let alone = Score::over(&[(1, 0.5)]).expect("episode");
+    assert_eq!((alone.ci95, alone.ci95_groups), (f64::INFINITY, None));
+    assert_eq!(Score::over(&[]), None);
+}

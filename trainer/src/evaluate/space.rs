@@ -1,0 +1,414 @@
+//! What heads can work on: embeddings of an encoder, and its rivals brought into the same integer
+//! space.
+
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use headstart::pack::{Artefact, MAGIC};
+use headstart::{Embedding, Encoder, EncoderPack, PackedEncoder};
+
+use super::parallel::parallel;
+use super::progress::Progress;
+use super::random;
+use crate::dataset::{Dataset, Window};
+use crate::encoder_file::{EncoderFile, SensorFrontend};
+use crate::features::{Feature, Standardisation};
+use crate::files;
+use crate::float::FloatEncoder;
+use crate::pack::Aligned;
+
+/// Windows that are embedded between two looks at the progress.
+const BATCH: usize = 256;
+/// The most windows that an encoder's pack is calibrated with, where one is made for its heads.
+const CALIBRATION: usize = 64;
+/// The fixed-point step of standardised features: fine enough that it does not count.
+const FINE_STEP: f32 = 1.0 / 65_536.0;
+
+/// What a row of the table stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Features {
+    /// A pretrained encoder.
+    Encoder,
+    /// An encoder of the same shape with random weights.
+    Random,
+    /// Statistics made by hand.
+    HandMade,
+    /// The window's samples.
+    Raw,
+}
+
+impl Features {
+    /// As the JSON spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Features::Encoder => "encoder",
+            Features::Random => "random",
+            Features::HandMade => "hand-made",
+            Features::Raw => "raw",
+        }
+    }
+}
+
+/// The windows that an encoder takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Input {
+    /// Values a time step.
+    pub channels: usize,
+    /// Time steps.
+    pub window: usize,
+    /// Time steps between two windows.
+    pub hop: usize,
+    /// Time steps a second.
+    pub rate: f32,
+}
+
+impl Input {
+    /// Checks that recordings are of the kind that the encoder takes; `what` names them.
+    pub fn check(&self, data: &Dataset, what: &Path) -> anyhow::Result<()> {
+        ensure!(
+            data.channels == self.channels,
+            "the encoder takes {} channels, {} has {}: give recordings of the sensor that it was pretrained on",
+            self.channels,
+            what.display(),
+            data.channels
+        );
+        if let Some(rate) = data.rate_hz {
+            ensure!(
+                (rate / self.rate - 1.0).abs() < 0.02,
+                "the encoder takes {} Hz, {} was sampled at {rate} Hz: resample it first",
+                self.rate,
+                what.display()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Something that turns windows into points of an integer embedding space.
+pub struct Space {
+    /// What it is.
+    pub features: Features,
+    /// The encoder's file, where there is one.
+    pub encoder: Option<String>,
+    /// D.
+    pub dim: usize,
+    /// Of the encoder's file; zero where there is none.
+    pub artefact: Artefact,
+    /// What the heads start from: the encoder as a pack.
+    pack: Option<Aligned>,
+    source: Source,
+}
+
+enum Source {
+    Float {
+        encoder: FloatEncoder,
+        frontend: SensorFrontend,
+        step: f32,
+        centre: Vec<i32>,
+    },
+    Pack,
+    Plain {
+        feature: Feature,
+        window: usize,
+        standard: Standardisation,
+    },
+}
+
+/// The embeddings of some windows, in their order.
+pub struct Embedded(Vec<Option<Vec<i8>>>);
+
+impl Embedded {
+    /// The embedding of window number `at`; `None` where the window carries no signal.
+    pub fn get(&self, at: usize) -> Option<Embedding<'_>> {
+        self.0.get(at)?.as_deref().and_then(|values| Embedding::new(values).ok())
+    }
+
+    /// Windows that carry no signal.
+    pub fn silent(&self) -> usize {
+        self.0.iter().filter(|e| e.is_none()).count()
+    }
+
+    /// The values, window by window.
+    pub fn into_values(self) -> Vec<Option<Vec<i8>>> {
+        self.0
+    }
+}
+
+/// An encoder's file, opened.
+pub struct Opened {
+    /// The encoder.
+    pub space: Space,
+    /// The windows that it takes.
+    pub input: Input,
+    /// The file's contents, where it is an ONNX file.
+    pub file: Option<EncoderFile>,
+}
+
+/// Opens a .pack or an .onnx, whichever the bytes are.
+pub fn open(path: &Path) -> anyhow::Result<Opened> {
+    ensure!(
+        !path.is_dir(),
+        "{} is a folder; give an encoder, .onnx or .pack",
+        path.display()
+    );
+    let bytes = files::read(path)?;
+    if bytes.starts_with(b"PK\x03\x04") {
+        bail!(
+            "{} is an .npz file, not an encoder; the encoder comes first: headstart evaluate ENCODER DATA",
+            path.display()
+        );
+    }
+    let packed = path.extension().is_some_and(|e| e == "pack") || bytes.starts_with(&MAGIC);
+    let opened = if packed { open_pack(&bytes) } else { open_onnx(&bytes) };
+    let mut opened =
+        opened.with_context(|| format!("could not read the encoder {}", path.display()))?;
+    opened.space.encoder = Some(path.display().to_string());
+    Ok(opened)
+}
+
+fn open_pack(bytes: &[u8]) -> anyhow::Result<Opened> {
+    let aligned = Aligned::new(bytes);
+    let pack = EncoderPack::new(aligned.bytes())?;
+    let frontend = pack.frontend();
+    let input = Input {
+        channels: frontend.channels,
+        window: frontend.window,
+        hop: frontend.hop,
+        rate: frontend.rate_hz,
+    };
+    let (dim, artefact) = (pack.dim(), pack.artefact());
+    let space = Space {
+        features: Features::Encoder,
+        encoder: None,
+        dim,
+        artefact,
+        pack: Some(aligned),
+        source: Source::Pack,
+    };
+    Ok(Opened { space, input, file: None })
+}
+
+fn open_onnx(bytes: &[u8]) -> anyhow::Result<Opened> {
+    let file = EncoderFile::from_bytes(bytes)?;
+    let Some(background) = &file.background else {
+        bail!(
+            "it has no background mean, which its embedding space needs: run `headstart background`"
+        );
+    };
+    let step = file.embedding_step;
+    let frontend = file.frontend.clone();
+    let input = Input {
+        channels: frontend.channels,
+        window: frontend.window,
+        hop: frontend.hop,
+        rate: frontend.rate,
+    };
+    let source = Source::Float {
+        encoder: FloatEncoder::new(&file).context("its graph does not run")?,
+        frontend,
+        step,
+        centre: fixed(&background.mean, step).collect(),
+    };
+    let space = Space {
+        features: Features::Encoder,
+        encoder: None,
+        dim: background.mean.len(),
+        artefact: file.sha256,
+        pack: None,
+        source,
+    };
+    Ok(Opened { space, input, file: Some(file) })
+}
+
+/// The encoder with random weights. Its centre and fixed-point step come from `background`, as
+/// those of a pretrained one do.
+pub fn random_twin(file: &EncoderFile, background: &Dataset, seed: u64) -> anyhow::Result<Space> {
+    let mut twin = file.clone();
+    twin.proto = random::reinitialise(&file.proto, seed)?;
+    let (encoder, frontend) = (FloatEncoder::new(&twin)?, file.frontend.clone());
+    let windows = background.windows(frontend.window, frontend.hop);
+    let progress = Progress::new("random encoder, background windows", windows.len());
+    let rows = raw_rows(&encoder, &frontend, background, &windows, &progress)?;
+    let dim = rows.first().map_or(0, Vec::len);
+    let mean: Vec<f32> = (0..dim)
+        .map(|d| (rows.iter().map(|r| f64::from(r[d])).sum::<f64>() / rows.len() as f64) as f32)
+        .collect();
+    let largest = rows.iter().flatten().fold(0.0f32, |m, v| m.max(v.abs()));
+    ensure!(
+        largest > 0.0,
+        "the random encoder gives zeros only; try another --seed"
+    );
+    let step = largest / 32_767.0;
+    Ok(Space {
+        features: Features::Random,
+        encoder: None,
+        dim,
+        artefact: file.sha256,
+        pack: None,
+        source: Source::Float {
+            encoder,
+            frontend,
+            step,
+            centre: fixed(&mean, step).collect(),
+        },
+    })
+}
+
+/// A rival without training: standardised over `background`, centre 0.
+pub fn plain(feature: Feature, background: &Dataset, input: &Input) -> anyhow::Result<Space> {
+    let windows = background.windows(input.window, input.hop);
+    let standard = Standardisation::fit(&feature.extract(background, &windows, input.window))
+        .context("the background has no window")?;
+    let features = match feature {
+        Feature::RawWindow => Features::Raw,
+        Feature::HandMade => Features::HandMade,
+    };
+    Ok(Space {
+        features,
+        encoder: None,
+        dim: standard.mean.len(),
+        artefact: [0; 32],
+        pack: None,
+        source: Source::Plain { feature, window: input.window, standard },
+    })
+}
+
+impl Space {
+    /// Lets an ONNX encoder's heads start from its background statistics, as those of its pack
+    /// do: heads take them from a pack, so one is made in memory. A graph that no pack can hold
+    /// keeps the heads' defaults, and the reason is returned.
+    pub fn with_heads_of(&mut self, file: &EncoderFile, data: &Dataset) -> Option<String> {
+        let frontend = &file.frontend;
+        let windows = data.windows(frontend.window, frontend.hop);
+        let some = windows.iter().step_by(windows.len().div_ceil(CALIBRATION).max(1));
+        let counts: Vec<Vec<i16>> = some
+            .map(|w| frontend.counts(data.window(w.start, frontend.window)))
+            .collect();
+        match crate::pack::pack(file, &counts, false) {
+            Ok((bytes, _)) => {
+                self.pack = Some(Aligned::new(&bytes));
+                None
+            }
+            Err(why) => Some(format!("{why:#}")),
+        }
+    }
+
+    /// The encoder as a pack, where there is one.
+    pub fn pack(&self) -> anyhow::Result<Option<EncoderPack<'_>>> {
+        let pack = self.pack.as_ref().map(|p| EncoderPack::new(p.bytes()));
+        Ok(pack.transpose()?)
+    }
+
+    /// A name for tables.
+    pub fn name(&self) -> String {
+        match (self.features, &self.encoder) {
+            (Features::Encoder, Some(file)) => file.clone(),
+            (Features::Random, _) => "random weights".to_owned(),
+            (Features::HandMade, _) => "hand-made statistics".to_owned(),
+            _ => "raw window".to_owned(),
+        }
+    }
+
+    /// The sensor counts of all of `data`, row after row, as this encoder takes them.
+    pub fn counts(&self, data: &Dataset) -> anyhow::Result<Vec<i16>> {
+        match &self.source {
+            Source::Float { frontend, .. } => Ok(frontend.counts(&data.x)),
+            _ => stored_counts(data),
+        }
+    }
+
+    /// Embeds windows of `data`, each once.
+    pub fn embed(&self, data: &Dataset, windows: &[Window]) -> anyhow::Result<Embedded> {
+        let progress = Progress::new(format!("embedding with {}", self.name()), windows.len());
+        let values = match &self.source {
+            Source::Float { encoder, frontend, step, centre } => {
+                let rows = raw_rows(encoder, frontend, data, windows, &progress)?;
+                let length = rows.first().map_or(self.dim, Vec::len);
+                ensure!(
+                    length == self.dim,
+                    "{}: embeddings have {length} values, the background mean has {}",
+                    self.name(),
+                    self.dim
+                );
+                rows.iter().map(|row| normalise(row, *step, centre)).collect()
+            }
+            Source::Pack => self.embed_packed(data, windows, &progress)?,
+            Source::Plain { feature, window, standard } => {
+                let mut vectors = feature.extract(data, windows, *window);
+                standard.apply(&mut vectors);
+                let centre = vec![0; self.dim];
+                vectors.iter().map(|v| normalise(v, FINE_STEP, &centre)).collect()
+            }
+        };
+        Ok(Embedded(values))
+    }
+
+    fn embed_packed(
+        &self,
+        data: &Dataset,
+        windows: &[Window],
+        progress: &Progress,
+    ) -> anyhow::Result<Vec<Option<Vec<i8>>>> {
+        let counts = stored_counts(data)?;
+        parallel(windows, |windows| {
+            let pack = self.pack()?.context("no pack")?;
+            let mut arena = vec![0; pack.arena_bytes().div_ceil(4)];
+            let mut encoder: PackedEncoder = PackedEncoder::new(pack, &mut arena)?;
+            let mut embed = |window: &Window| {
+                progress.add(1);
+                let from = window.start * data.channels;
+                let mut values = vec![0; pack.dim()];
+                let input = &counts[from..from + encoder.input_len()];
+                match encoder.embed(input, &mut values) {
+                    Ok(_) => Ok(Some(values)),
+                    Err(headstart::encoder::EmbedError::Zero(_)) => Ok(None),
+                    Err(other) => Err(other.into()),
+                }
+            };
+            windows.iter().map(&mut embed).collect()
+        })
+    }
+}
+
+/// The counts that the file had, from the physical units that [`Dataset::load`] made of them.
+fn stored_counts(data: &Dataset) -> anyhow::Result<Vec<i16>> {
+    let Some(scale) = &data.scale else {
+        bail!(
+            "the data has floating-point values, but a .pack takes a sensor's counts: save x as int16 with an array scale (physical units per count), or evaluate the .onnx"
+        );
+    };
+    let count = |(value, scale): (&f32, &f32)| (value / scale).round().clamp(-32768.0, 32767.0) as i16;
+    Ok(data.x.iter().zip(scale.iter().cycle()).map(count).collect())
+}
+
+/// Raw float embeddings, a row a window.
+fn raw_rows(
+    encoder: &FloatEncoder,
+    frontend: &SensorFrontend,
+    data: &Dataset,
+    windows: &[Window],
+    progress: &Progress,
+) -> anyhow::Result<Vec<Vec<f32>>> {
+    let mut rows = Vec::with_capacity(windows.len());
+    for batch in windows.chunks(BATCH) {
+        let input = |w: &Window| frontend.input(&frontend.counts(data.window(w.start, frontend.window)));
+        let inputs: Vec<f32> = batch.iter().flat_map(input).collect();
+        rows.extend(encoder.embed(&inputs)?);
+        progress.add(batch.len());
+    }
+    let finite = rows.iter().flatten().all(|v| v.is_finite());
+    ensure!(finite, "the encoder gives NaN or infinity: its weights are damaged");
+    Ok(rows)
+}
+
+/// Values in whole steps, halves rounded away from zero.
+fn fixed(values: &[f32], step: f32) -> impl Iterator<Item = i32> + Clone {
+    values.iter().map(move |v| (v / step).round() as i32)
+}
+
+/// Brings a vector into the integer space; `None` where nothing of it is left.
+fn normalise(values: &[f32], step: f32, centre: &[i32]) -> Option<Vec<i8>> {
+    let mut out = vec![0; values.len()];
+    Embedding::normalise(fixed(values, step), centre, &mut out).ok()?;
+    Some(out)
+}

@@ -1,0 +1,158 @@
+//! The results, for people and for machines.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::stream::StreamRow;
+use crate::episode::Score;
+
+/// One cell of the measurement. All figures are fractions; `None` where there were not enough
+/// windows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The data file.
+    pub dataset: String,
+    /// The encoder's file; for random weights that whose shape they have; none for features
+    /// without an encoder.
+    pub encoder: Option<String>,
+    /// `encoder`, `random`, `hand-made` or `raw`.
+    pub features: &'static str,
+    /// `prototype` or `softmax`.
+    pub head: &'static str,
+    /// `same-wearer` or `next-wearer`.
+    pub protocol: &'static str,
+    /// n.
+    pub ways: usize,
+    /// k.
+    pub shots: usize,
+    /// Of guessing.
+    pub chance: f64,
+    /// The mean over the episodes.
+    pub accuracy: Option<f64>,
+    /// Half the 95 % interval over the episodes.
+    pub ci95: Option<f64>,
+    /// Half the 95 % interval over the query subjects.
+    pub ci95_groups: Option<f64>,
+    /// Episodes that it was measured over.
+    pub episodes: usize,
+    /// Accuracy minus that of the first encoder with the same head, in the same episodes.
+    pub difference: Option<f64>,
+    /// Half the 95 % interval of the difference, over the episodes.
+    pub difference_ci95: Option<f64>,
+    /// The same over the query subjects.
+    pub difference_ci95_groups: Option<f64>,
+    /// For tables.
+    #[serde(skip)]
+    pub name: String,
+}
+
+impl Row {
+    /// Fills in what was measured.
+    pub fn score(mut self, score: Option<Score>, difference: Option<Score>) -> Row {
+        self.accuracy = score.map(|s| s.accuracy);
+        self.ci95 = score.map(|s| s.ci95);
+        self.ci95_groups = score.and_then(|s| s.ci95_groups);
+        self.episodes = score.map_or(0, |s| s.episodes);
+        self.difference = difference.map(|d| d.accuracy);
+        self.difference_ci95 = difference.map(|d| d.ci95);
+        self.difference_ci95_groups = difference.and_then(|d| d.ci95_groups);
+        self
+    }
+}
+
+/// Everything that one run found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The episodes' results.
+    pub rows: Vec<Row>,
+    /// The streaming results, with `--stream`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stream: Vec<StreamRow>,
+    /// What a reader has to know.
+    pub notes: Vec<String>,
+    /// Of the episodes and the random encoder.
+    pub seed: u64,
+    /// In one line, for people.
+    #[serde(skip)]
+    pub headline: String,
+}
+
+impl Report {
+    /// The tables.
+    pub fn text(&self) -> String {
+        let mut text = format!("{}\n", self.headline);
+        for block in self.rows.chunk_by(|a, b| cell(a) == cell(b)) {
+            text.push_str(&episodes(block));
+        }
+        if !self.stream.is_empty() {
+            text.push_str(&super::stream::text(&self.stream));
+        }
+        if !self.notes.is_empty() {
+            text.push('\n');
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "note: {note}");
+        }
+        text
+    }
+}
+
+fn cell(row: &Row) -> (&str, usize, usize) {
+    (row.protocol, row.ways, row.shots)
+}
+
+fn episodes(rows: &[Row]) -> String {
+    let mut text = String::new();
+    let Some(first) = rows.first() else {
+        return text;
+    };
+    let measured = rows.iter().map(|r| r.episodes).max().unwrap_or(0);
+    let (protocol, ways, shots) = cell(first);
+    let _ = writeln!(
+        text,
+        "\n{protocol}, {ways}-way, {shots}-shot: {measured} episodes, chance {:.1} %",
+        100.0 * first.chance
+    );
+    let width = width(rows.iter().map(|r| r.name.as_str()));
+    let _ = writeln!(
+        text,
+        "{:width$}  {:<9}  accuracy %  ±ci95  ±groups  minus {}",
+        "features", "head", first.name
+    );
+    for row in rows {
+        let percent = |value: Option<f64>| percent(value, false);
+        let difference = match (row.difference, row.difference_ci95) {
+            (Some(difference), Some(ci95)) => format!(
+                "{} ±{}",
+                super::table::percent(Some(difference), true),
+                percent(Some(ci95)).trim_start()
+            ),
+            _ => String::new(),
+        };
+        let line = format!(
+            "{:width$}  {:<9}  {:>10}  {:>5}  {:>7}  {difference}",
+            row.name,
+            row.head,
+            percent(row.accuracy),
+            percent(row.ci95),
+            percent(row.ci95_groups),
+        );
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+/// A fraction in percent, n/a where there is none.
+fn percent(value: Option<f64>, signed: bool) -> String {
+    match value {
+        Some(v) if v.is_finite() && signed => format!("{:+.2}", 100.0 * v),
+        Some(v) if v.is_finite() => format!("{:.2}", 100.0 * v),
+        _ => "n/a".to_owned(),
+    }
+}
+
+/// Characters of the longest name.
+pub fn width<'n>(names: impl Iterator<Item = &'n str>) -> usize {
+    names.map(|n| n.chars().count()).max().unwrap_or(0).max(8)
+}

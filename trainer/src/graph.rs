@@ -1,0 +1,152 @@
+//! An ONNX graph as the layers that a device runs: weights in the device's order, activations
+//! channels-last, what follows a layer element by element fused into it.
+
+mod read;
+
+use tract_onnx::pb::ModelProto;
+
+/// The layers in running order.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// Activations; the first is the input.
+    pub tensors: Vec<Tensor>,
+    /// In an order in which inputs come before their readers.
+    pub layers: Vec<Layer>,
+    /// Index of the tensor that is the embedding.
+    pub embedding: usize,
+}
+
+/// An activation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Its name in the ONNX file.
+    pub name: String,
+    /// Height (1 for a time series), width, channels.
+    pub shape: [usize; 3],
+}
+
+impl Tensor {
+    /// Elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One layer with what is fused into it.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// The ONNX node's name.
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// Tensors that it reads: two for Add, else one.
+    pub inputs: Vec<usize>,
+    /// The tensor that it writes.
+    pub output: usize,
+    /// What happens to each output value.
+    pub activation: Activation,
+}
+
+/// What a layer computes.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// Weights `[out][kh][kw][in / groups]`.
+    Conv(Window, Weights),
+    /// Weights `[kh][kw][out]`.
+    Depthwise(Window, Weights),
+    /// Weights `[out][in]`.
+    Dense(Weights),
+    /// Padding counts as zero.
+    AvgPool(Window),
+    /// Padding does not count.
+    MaxPool(Window),
+    /// The sum of two tensors.
+    Add,
+}
+
+/// A sliding window; pairs are vertical, horizontal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    /// Taps.
+    pub kernel: [usize; 2],
+    /// Steps.
+    pub stride: [usize; 2],
+    /// Distance of taps.
+    pub dilation: [usize; 2],
+    /// Above and left.
+    pub pad: [usize; 2],
+    /// Groups of channels.
+    pub groups: usize,
+}
+
+/// Parameters of one layer.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    /// In the device's order.
+    pub values: Vec<f32>,
+    /// One an output channel.
+    pub biases: Vec<f32>,
+}
+
+/// ReLU, ReLU6, Clip and LeakyReLU in one: negative values times `slope`, then clamped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Activation {
+    /// 1 where there is no LeakyReLU.
+    pub slope: f32,
+    /// Smallest value, or minus infinity.
+    pub low: f32,
+    /// Largest value, or infinity.
+    pub high: f32,
+}
+
+impl Activation {
+    /// No activation.
+    pub const NONE: Activation = Activation { slope: 1.0, low: f32::NEG_INFINITY, high: f32::INFINITY };
+}
+
+/// Why a graph can't become a pack.
+#[derive(Debug, thiserror::Error)]
+pub enum GraphError {
+    /// A node that the device has no layer for.
+    #[error("node `{node}` is a {op}, which the packed encoder has no layer for: {hint}")]
+    Unsupported {
+        /// The node's name, or its first output's.
+        node: String,
+        /// ONNX operator.
+        op: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The graph contradicts itself.
+    #[error("node `{node}`: {why}")]
+    Invalid {
+        /// The node's name.
+        node: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl Graph {
+    /// Reads the encoder's graph; `input` is the input's height, width and channels.
+    pub fn read(proto: &ModelProto, input: [usize; 3]) -> Result<Graph, GraphError> {
+        read::read(proto, input)
+    }
+
+    /// Multiply-accumulates of one layer.
+    pub fn macs(&self, layer: &Layer) -> usize {
+        let out = self.tensors[layer.output].len();
+        match &layer.op {
+            Op::Conv(_, weights) | Op::Dense(weights) => {
+                out * weights.values.len() / weights.biases.len().max(1)
+            }
+            Op::Depthwise(window, _) => out * window.kernel[0] * window.kernel[1],
+            Op::AvgPool(_) | Op::MaxPool(_) | Op::Add => 0,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `headstart inspect`: what is in a file, before it is trusted, trained on or flashed.
+
+mod npz;
+mod onnx;
+mod pack;
+mod plan;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use headstart::pack::MAGIC;
+use serde_json::Value;
+
+use crate::error::Outcome;
+use crate::files;
+
+/// Show what a .pack, .onnx or .npz file holds
+///
+/// A pack: layers, multiply-accumulates, flash and memory, with the memory plan drawn. An encoder's
+/// .onnx: layers, parameters and metadata. A data file: shape, classes, groups and recordings. The
+/// file is checked from end to end; a damaged one is named and the exit code is 1.
+#[derive(clap::Args)]
+#[command(after_help = "Example: headstart inspect models/watch.pack")]
+pub struct Args {
+    /// The file: .pack, .onnx or .npz
+    file: PathBuf,
+    /// One JSON object on stdout instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found: lines for people, one object for machines.
+struct Findings {
+    text: String,
+    json: Value,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> Outcome {
+    let findings = findings(&args.file)?;
+    if args.json {
+        println!("{}", findings.json);
+    } else {
+        print!("{}", findings.text);
+    }
+    Ok(())
+}
+
+/// The bytes say what the file is; its name decides where they don't.
+fn findings(path: &std::path::Path) -> anyhow::Result<Findings> {
+    ensure!(
+        !path.is_dir(),
+        "{} is a folder; give a .pack, .onnx or .npz file",
+        path.display()
+    );
+    let bytes = files::read(path)?;
+    let extension = |e| path.extension().is_some_and(|own| own == e);
+    if bytes.starts_with(b"PK\x03\x04") || extension("npz") {
+        return Ok(npz::findings(&crate::dataset::Dataset::load(path)?));
+    }
+    let found = if bytes.starts_with(&MAGIC) || extension("pack") {
+        pack::findings(&bytes)
+    } else {
+        onnx::findings(&bytes)
+    };
+    found.with_context(|| format!("could not read {}", path.display()))
+}
+
+/// Lowercase hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// 12,345: digits in threes.
+fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Height, width and channels as `4x5x64`, without a height of 1.
+fn shape(sides: [usize; 3]) -> String {
+    match sides {
+        [1, 1, channels] => channels.to_string(),
+        [1, width, channels] => format!("{width}x{channels}"),
+        [height, width, channels] => format!("{height}x{width}x{channels}"),
+    }
+}
+
+/// Kernel, stride and the rest of a sliding window, as far as they say something.
+struct Sliding {
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    dilation: [usize; 2],
+    pad: [usize; 2],
+    groups: usize,
+}
+
+impl Sliding {
+    fn text(&self) -> String {
+        let pair = |[height, width]: [usize; 2]| match height {
+            1 => width.to_string(),
+            _ => format!("{height}x{width}"),
+        };
+        let mut text = format!("kernel {}", pair(self.kernel));
+        if self.stride != [1, 1] {
+            text += &format!(", stride {}", pair(self.stride));
+        }
+        if self.dilation != [1, 1] {
+            text += &format!(", dilation {}", pair(self.dilation));
+        }
+        match self.pad {
+            [0, 0] => {}
+            [0, left] => text += &format!(", pad {left}"),
+            [top, left] => text += &format!(", pad {top}x{left}"),
+        }
+        if self.groups > 1 {
+            text += &format!(", groups {}", self.groups);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_easily() {
+        let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")];
+        for (number, expected) in cases {
+            assert_eq!(thousands(number), expected);
+        }
+    }
+}

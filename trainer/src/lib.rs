@@ -1,0 +1,24 @@
+//! The host side of headstart: from unlabelled recordings to an encoder that a device runs.
+//!
+//! ```text
+//! dataset ─> pretrain (pretext, network, augment) ─> export ─> encoder.onnx ─> quantize ─> pack ─> encoder.pack
+//!                                                                  └─> evaluate, inspect <──────────────┘
+//! ```
+
+pub mod augment;
+pub mod background;
+pub mod dataset;
+pub mod encoder_file;
+pub mod episode;
+pub mod error;
+pub mod export;
+pub mod features;
+pub mod files;
+pub mod float;
+pub mod graph;
+pub mod network;
+pub mod pack;
+pub mod plan;
+pub mod pretext;
+pub mod pretrain;
+pub mod quantize;

@@ -1,0 +1,37 @@
+//! The `headstart` command.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use headstart_trainer::error::Outcome;
+use headstart_trainer::{pack, pretrain};
+
+/// Pretrain once. Teach it anywhere.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Pretrain an encoder on unlabelled recordings
+    Pretrain(pretrain::Args),
+    /// Quantise an encoder to int8 for microcontrollers
+    Pack(pack::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome: Outcome = match Cli::parse().command {
+        Command::Pretrain(args) => pretrain::run(args),
+        Command::Pack(args) => pack::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure:#}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}

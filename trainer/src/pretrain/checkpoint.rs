@@ -1,0 +1,125 @@
+//! A training run on disk: parameters, optimiser moments and the step, so that it can go on to the
+//! same bits. Random numbers need no state: they are named by the step.
+//!
+//! ```text
+//! "headstart-checkpoint-1\n"  u32 length, header (JSON)  u64 length, model  u64 length, optimiser  sha256 of all before
+//! ```
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use burn::module::Module;
+use burn::optim::{ModuleOptimizer, OptimizerRecord};
+use burn::store::ModuleRecord;
+use burn::tensor::Bytes;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::settings::Settings;
+use super::training::Model;
+use crate::files;
+
+const MAGIC: &[u8] = b"headstart-checkpoint-1\n";
+
+/// What a checkpoint says about its run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// It fits this run only.
+    pub settings: Settings,
+    /// Of the data file, in hexadecimal.
+    pub data_sha256: String,
+    /// Sums may depend on how work is split.
+    pub threads: usize,
+    /// Steps that are done.
+    pub step: u64,
+    /// Sum of the losses of this epoch's steps so far.
+    pub loss_sum: f64,
+    /// Mean loss of the last finished epoch.
+    pub loss: f64,
+    /// Seconds that were spent.
+    pub seconds: f64,
+}
+
+/// Writes a checkpoint: beside the old one, then over it.
+///
+/// # Errors
+/// The file can't be written.
+pub fn save(path: &Path, header: &Header, model: &Model, optimiser: &ModuleOptimizer) -> anyhow::Result<()> {
+    let json = serde_json::to_vec(header)?;
+    let model = model.clone().into_record().into_bytes()?;
+    let optimiser = optimiser.into_bytes()?;
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend((json.len() as u32).to_le_bytes());
+    bytes.extend(json);
+    for part in [&model[..], &optimiser[..]] {
+        bytes.extend((part.len() as u64).to_le_bytes());
+        bytes.extend(part);
+    }
+    let digest = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&digest);
+    files::write(path, &bytes)
+}
+
+/// Reads a checkpoint into `model` and `optimiser`.
+///
+/// # Errors
+/// No such file, a damaged one, or one of another run; the message names what differs.
+pub fn load(
+    path: &Path,
+    expected: &Header,
+    model: Model,
+    optimiser: ModuleOptimizer,
+) -> anyhow::Result<(Header, Model, ModuleOptimizer)> {
+    if !path.exists() {
+        bail!("there is no checkpoint {}: leave out --resume to start anew", path.display());
+    }
+    let bytes = files::read(path)?;
+    let damaged = || format!("{} is damaged or no checkpoint of this version: delete it and start anew", path.display());
+    let (json, weights, moments) = split(&bytes).with_context(damaged)?;
+    let header: Header = serde_json::from_slice(json).with_context(damaged)?;
+    compare(&header, expected).with_context(|| format!("{} is of another run", path.display()))?;
+    let weights = ModuleRecord::from_bytes(Bytes::from_bytes_vec(weights.to_vec())).with_context(damaged)?;
+    let moments = OptimizerRecord::from_bytes(Bytes::from_bytes_vec(moments.to_vec())).with_context(damaged)?;
+    let model = model.try_load_record(weights).with_context(damaged)?;
+    Ok((header, model, optimiser.load_record(moments)))
+}
+
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (body, digest) = bytes.split_last_chunk::<32>()?;
+    if Sha256::digest(body)[..] != digest[..] {
+        return None;
+    }
+    let rest = body.strip_prefix(MAGIC)?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (json, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let (model, rest) = part(rest)?;
+    let (optimiser, rest) = part(rest)?;
+    rest.is_empty().then_some((json, model, optimiser))
+}
+
+fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<8>()?;
+    rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
+}
+
+/// Refuses to go on with other settings, data or threads.
+fn compare(found: &Header, expected: &Header) -> anyhow::Result<()> {
+    let mut differences: Vec<String> = found
+        .settings
+        .flags()
+        .into_iter()
+        .zip(expected.settings.flags())
+        .filter(|(a, b)| a != b)
+        .map(|((flag, was), (_, is))| format!("{flag} was {was} and is {is}"))
+        .collect();
+    if found.threads != expected.threads {
+        differences.push(format!("--threads was {} and is {}", found.threads, expected.threads));
+    }
+    if found.data_sha256 != expected.data_sha256 {
+        differences.push("the data file has changed".into());
+    }
+    if !differences.is_empty() {
+        bail!("{}: resume with what it began with, or delete it", differences.join(", "));
+    }
+    Ok(())
+}

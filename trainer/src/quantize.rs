@@ -1,0 +1,276 @@
+//! Post-training quantisation: a float graph and the range of each activation become integers.
+//!
+//! Weights int8, symmetric, one scale an output channel; activations int8, one scale and zero
+//! point a tensor; what only leads to the embedding int16. *Quantizing deep convolutional networks
+//! for efficient inference: A whitepaper*, Raghuraman Krishnamoorthi, 2018.
+
+use headstart::frontend::ChannelScale;
+
+use crate::encoder_file::SensorFrontend;
+use crate::graph::{Graph, Layer, Op, Weights};
+
+/// How a tensor's integers stand for numbers: value = scale * (integer - zero_point).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scale {
+    /// What one step is worth.
+    pub step: f64,
+    /// The integer that stands for 0.0.
+    pub zero_point: i32,
+    /// int16 instead of int8.
+    pub wide: bool,
+}
+
+impl Scale {
+    fn limits(self) -> (i32, i32) {
+        if self.wide { (-32768, 32767) } else { (-128, 127) }
+    }
+}
+
+/// A layer in integers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QuantizedLayer {
+    /// In the device's order.
+    pub weights: Vec<i8>,
+    /// Input zero point folded in.
+    pub biases: Vec<i32>,
+    /// One an output channel, or one for all.
+    pub multipliers: Vec<i32>,
+    /// For negative accumulators; empty where there is no difference.
+    pub negative_multipliers: Vec<i32>,
+    /// Of the output stage.
+    pub shift: u8,
+    /// Smallest output.
+    pub low: i32,
+    /// Largest output.
+    pub high: i32,
+    /// Of Add.
+    pub add: [i32; 2],
+    /// Of Add and AvgPool.
+    pub bias: i32,
+}
+
+/// The values that calibration saw of one tensor, thinned out.
+pub type Seen = Vec<f32>;
+
+/// A layer can't be quantised.
+#[derive(Debug, thiserror::Error)]
+#[error("layer `{layer}`: {why}")]
+pub struct QuantizeError {
+    layer: String,
+    why: String,
+}
+
+/// Chooses the scale of every tensor. `seen` has the calibration's values for each;
+/// `embedding_step` is the fixed-point step of the embedding.
+pub fn scales(graph: &Graph, seen: &[Seen], embedding_step: f32) -> Vec<Scale> {
+    let wide = wide_tensors(graph);
+    let mut scales: Vec<Scale> = seen
+        .iter()
+        .zip(&wide)
+        .map(|(values, &wide)| if wide { wide_scale(values) } else { best_scale(values) })
+        .collect();
+    let step = f64::from(embedding_step);
+    scales[graph.embedding] = Scale { step, zero_point: 0, wide: true };
+    // A maximum is one of its inputs: it keeps their scale.
+    for layer in graph.layers.iter().filter(|l| matches!(l.op, Op::MaxPool(_))) {
+        scales[layer.output] = scales[layer.inputs[0]];
+    }
+    scales
+}
+
+/// The embedding, and vectors that a layer with weights writes for an Add that ends in it.
+fn wide_tensors(graph: &Graph) -> Vec<bool> {
+    let mut wide = vec![false; graph.tensors.len()];
+    wide[graph.embedding] = true;
+    for layer in graph.layers.iter().rev() {
+        let ends = matches!(layer.op, Op::Add) && wide[layer.output];
+        for &input in &layer.inputs {
+            let weighted = |l: &Layer| l.output == input && matches!(l.op, Op::Dense(_) | Op::Add);
+            let readers = graph.layers.iter().filter(|l| l.inputs.contains(&input)).count();
+            wide[input] = ends && readers == 1 && graph.layers.iter().any(weighted);
+        }
+    }
+    // Add takes two of a kind.
+    for layer in graph.layers.iter().filter(|l| matches!(l.op, Op::Add)) {
+        let both = layer.inputs.iter().all(|&i| wide[i]);
+        layer.inputs.iter().for_each(|&i| wide[i] &= both);
+    }
+    wide
+}
+
+fn wide_scale(values: &[f32]) -> Scale {
+    let largest = values.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    // Half as much again: an input in the field may be stronger than any in calibration.
+    Scale { step: f64::from(largest.max(1e-6)) * 1.5 / 32767.0, zero_point: 0, wide: true }
+}
+
+/// The int8 range with the smallest mean squared error: clipping rare extremes buys a finer step
+/// for all the others.
+fn best_scale(values: &[f32]) -> Scale {
+    let low = values.iter().fold(0.0f32, |m, &v| m.min(v));
+    let high = values.iter().fold(0.0f32, |m, &v| m.max(v)).max(low + 1e-6);
+    let candidates = (0..24).map(|i| 1.0 - 0.03 * f64::from(i));
+    let scored = candidates.map(|shrink| {
+        let scale = int8_scale(f64::from(low) * shrink, f64::from(high) * shrink);
+        (scale, values.iter().map(|&v| squared_error(scale, f64::from(v))).sum::<f64>())
+    });
+    scored.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(int8_scale(-1.0, 1.0), |(scale, _)| scale)
+}
+
+fn int8_scale(low: f64, high: f64) -> Scale {
+    let step = (high - low) / 255.0;
+    let zero_point = (-128.0 - low / step).round().clamp(-128.0, 127.0) as i32;
+    Scale { step, zero_point, wide: false }
+}
+
+fn squared_error(scale: Scale, value: f64) -> f64 {
+    let integer = (value / scale.step).round() + f64::from(scale.zero_point);
+    let back = (integer.clamp(-128.0, 127.0) - f64::from(scale.zero_point)) * scale.step;
+    (back - value).powi(2)
+}
+
+/// Turns one layer into integers.
+pub fn layer(graph: &Graph, layer: &Layer, scales: &[Scale]) -> Result<QuantizedLayer, QuantizeError> {
+    let (input, output) = (scales[layer.inputs[0]], scales[layer.output]);
+    let mut quantized = match &layer.op {
+        Op::Conv(_, weights) | Op::Dense(weights) => {
+            let filter = weights.values.len() / weights.biases.len();
+            weighted(weights, |i| i / filter, input, output)
+        }
+        Op::Depthwise(_, weights) => {
+            let channels = weights.biases.len();
+            weighted(weights, |i| i % channels, input, output)
+        }
+        Op::AvgPool(window) => {
+            let taps = (window.kernel[0] * window.kernel[1]) as f64;
+            let (multipliers, shift) = fixed(&[input.step / output.step / taps], 32);
+            let bias = -input.zero_point * taps as i32;
+            QuantizedLayer { multipliers, shift, bias, ..QuantizedLayer::default() }
+        }
+        Op::MaxPool(_) => QuantizedLayer { shift: 1, ..QuantizedLayer::default() },
+        Op::Add => add([input, scales[layer.inputs[1]]], output),
+    };
+    if layer.activation.slope != 1.0 {
+        let slope = f64::from(layer.activation.slope);
+        let scaled = quantized.multipliers.iter().map(|&m| (f64::from(m) * slope).round() as i32);
+        quantized.negative_multipliers = scaled.collect();
+    }
+    let (low, high) = output.limits();
+    let bound = |value: f32| {
+        (f64::from(value) / output.step + f64::from(output.zero_point)).round().clamp(low.into(), high.into())
+    };
+    quantized.low = bound(layer.activation.low) as i32;
+    quantized.high = bound(layer.activation.high) as i32;
+    let sums = macs_fit(graph, layer, &quantized);
+    if sums { Ok(quantized) } else { Err(too_large(layer)) }
+}
+
+fn too_large(layer: &Layer) -> QuantizeError {
+    QuantizeError { layer: layer.name.clone(), why: "its sums can exceed 32 bits".into() }
+}
+
+/// No input can overflow the accumulator.
+fn macs_fit(graph: &Graph, layer: &Layer, quantized: &QuantizedLayer) -> bool {
+    let largest = |channel: usize, filter: &dyn Fn(usize) -> bool| {
+        let weights = quantized.weights.iter().enumerate().filter(|&(i, _)| filter(i));
+        let sum: i64 = weights.map(|(_, &w)| i64::from(w).abs() * 128).sum();
+        // A padded tap sees the zero point, which is within the same 128.
+        sum + i64::from(quantized.biases[channel]).abs()
+    };
+    let channels = quantized.biases.len();
+    let filter = quantized.weights.len() / channels.max(1);
+    let depthwise = matches!(layer.op, Op::Depthwise(..));
+    let taps = |window: &crate::graph::Window| window.kernel[0] * window.kernel[1] * 128 * 2;
+    let pooled = match &layer.op {
+        Op::AvgPool(window) => taps(window) < 1 << 31,
+        _ => graph.tensors[layer.output].len() < 1 << 31,
+    };
+    pooled
+        && (0..channels).all(|c| {
+            let own = |i: usize| if depthwise { i % channels == c } else { i / filter == c };
+            largest(c, &own) < 1 << 31
+        })
+}
+
+/// Per-channel int8 weights; `channel` says which output channel a weight belongs to.
+fn weighted(
+    weights: &Weights,
+    channel: impl Fn(usize) -> usize,
+    input: Scale,
+    output: Scale,
+) -> QuantizedLayer {
+    let mut largest = vec![0.0f64; weights.biases.len()];
+    for (i, &w) in weights.values.iter().enumerate() {
+        let entry = &mut largest[channel(i)];
+        *entry = entry.max(f64::from(w).abs());
+    }
+    // A channel of zeros keeps a scale at which its bias is still a 32-bit number.
+    let steps: Vec<f64> = largest
+        .iter()
+        .zip(&weights.biases)
+        .map(|(l, &b)| (l / 127.0).max(f64::from(b).abs() / input.step / f64::from(1 << 30)).max(1e-12))
+        .collect();
+    let mut sums = vec![0i64; steps.len()];
+    let mut integers = Vec::with_capacity(weights.values.len());
+    for (i, &w) in weights.values.iter().enumerate() {
+        let integer = (f64::from(w) / steps[channel(i)]).round().clamp(-127.0, 127.0) as i8;
+        sums[channel(i)] += i64::from(integer);
+        integers.push(integer);
+    }
+    let biases = weights.biases.iter().zip(&steps).zip(&sums).map(|((&bias, step), &sum)| {
+        let bias = (f64::from(bias) / (input.step * step)).round() as i64;
+        (bias - sum * i64::from(input.zero_point)).clamp(i32::MIN.into(), i32::MAX.into()) as i32
+    });
+    let biases = biases.collect();
+    let ratios: Vec<f64> = steps.iter().map(|step| input.step * step / output.step).collect();
+    let (multipliers, shift) = fixed(&ratios, 32);
+    QuantizedLayer { weights: integers, biases, multipliers, shift, ..QuantizedLayer::default() }
+}
+
+fn add(inputs: [Scale; 2], output: Scale) -> QuantizedLayer {
+    let ratios = inputs.map(|i| i.step / output.step);
+    // 22 bits each, so that two products and the bias stay within 32 where inputs are int8.
+    let (multipliers, shift) = fixed_to(&ratios, 31, 1 << 22);
+    let add = [multipliers[0], multipliers[1]];
+    let bias = -(inputs[0].zero_point * add[0] + inputs[1].zero_point * add[1]);
+    QuantizedLayer { add, bias, shift, ..QuantizedLayer::default() }
+}
+
+/// Ratios as integers over 2^shift, the shift as large as `most` and 31-bit integers allow.
+fn fixed(ratios: &[f64], most: u8) -> (Vec<i32>, u8) {
+    fixed_to(ratios, most, i32::MAX)
+}
+
+fn fixed_to(ratios: &[f64], most: u8, limit: i32) -> (Vec<i32>, u8) {
+    let largest = ratios.iter().fold(0.0f64, |m, &r| m.max(r));
+    let mut shift = most;
+    while shift > 1 && largest * (1u64 << shift) as f64 > f64::from(limit) {
+        shift -= 1;
+    }
+    let scaled = ratios.iter().map(|r| (r * (1u64 << shift) as f64).round().min(f64::from(limit)) as i32);
+    (scaled.collect(), shift)
+}
+
+/// Counts to the input's int8, as the device's front end computes it.
+pub fn frontend(front: &SensorFrontend, input: Scale) -> Result<(Vec<ChannelScale>, u8), QuantizeError> {
+    let numbers = |c: usize| {
+        let ratio = f64::from(front.scale[c]) / (f64::from(front.std[c]) * input.step);
+        let mean = f64::from(front.mean[c]) / (f64::from(front.std[c]) * input.step);
+        (ratio, f64::from(input.zero_point) - mean)
+    };
+    let wanted: Vec<(f64, f64)> = (0..front.channels).map(numbers).collect();
+    let fits = |shift: u8| {
+        let unit = f64::from(1u32 << shift);
+        wanted.iter().all(|(m, b)| m * unit <= 32768.0 && (b * unit).abs() <= f64::from(1 << 29))
+    };
+    let shift = (1..=24).rev().find(|&s| fits(s)).ok_or_else(|| QuantizeError {
+        layer: "input".into(),
+        why: "the sensor's scale is too far from the encoder's: check `scale` and `std`".into(),
+    })?;
+    let unit = f64::from(1u32 << shift);
+    let scale = |&(m, b): &(f64, f64)| ChannelScale {
+        multiplier: (m * unit).round() as i32,
+        bias: (b * unit).round() as i32,
+    };
+    Ok((wanted.iter().map(scale).collect(), shift))
+}
