@@ -61,8 +61,10 @@ fn main() -> ExitCode {
 }
 
 fn run(json: bool) -> Result<()> {
-    let watch = Watch::load(Path::new(DATA))?;
+    let watch = Watch::load(Path::new(DATA))
+        .map_err(|fault| format!("{fault}\nThe file is part of the repository: restore it."))?;
     let cells = watch.same_wearer();
+    check(&cells)?;
     let demonstration = demonstrate(&watch, &cells)?;
     let measured = measure(&watch, &cells)?;
     if json {
@@ -71,6 +73,19 @@ fn run(json: bool) -> Result<()> {
         print_words(&watch, &cells, &demonstration, &measured);
     }
     Ok(())
+}
+
+/// Every lesson finds its windows.
+fn check(cells: &[Cell]) -> Result<()> {
+    let filled = |cell: &Cell| cell.support.len() >= SHOTS && !cell.query.is_empty();
+    let whole = |own: &[Cell]| own.len() == WAYS && own.iter().all(filled);
+    let by_subject = || cells.chunk_by(|a, b| a.subject == b.subject);
+    if by_subject().all(whole) && by_subject().any(|own| own[0].subject == SUBJECT) {
+        Ok(())
+    } else {
+        let need = format!("{WAYS} exercises of subject {SUBJECT} and of each other one");
+        Err(format!("{DATA}: this example needs {need}, {SHOTS} windows to learn each").into())
+    }
 }
 
 /// What one watch did, as its firmware would.
@@ -278,7 +293,7 @@ fn print_words(watch: &Watch, cells: &[Cell], d: &Demonstration, m: &Measured) {
     let names: Vec<&str> = cells
         .iter()
         .filter(|c| c.subject == SUBJECT)
-        .map(|c| watch.labels[c.class].as_str())
+        .map(|c| in_words(&watch.labels[c.class]))
         .collect();
     println!(
         "A watch with a frozen encoder: {} bytes, pretrained without labels on other people doing \
@@ -324,6 +339,15 @@ fn print_words(watch: &Watch, cells: &[Cell], d: &Demonstration, m: &Measured) {
     );
     println!("Digest   {}", d.digest);
     println!("         the same on a microcontroller: firmware-examples/qemu/run");
+}
+
+fn in_words(label: &str) -> &str {
+    match label {
+        "ER" => "external rotation",
+        "TRAP" => "trapezius extension",
+        "ROW" => "upright row",
+        other => other,
+    }
 }
 
 fn print_json(d: &Demonstration, m: &Measured) {

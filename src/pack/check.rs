@@ -33,7 +33,7 @@ fn section(bytes: &[u8], at: u32, length: usize) -> Result<&[u8], Fault> {
     let from = at as usize;
     let to = from.checked_add(length).ok_or(Fault::Section)?;
     match bytes.get(from..to) {
-        Some(found) if at % 4 == 0 && from >= size_of::<PackHeader>() => Ok(found),
+        Some(found) if at.is_multiple_of(4) && from >= size_of::<PackHeader>() => Ok(found),
         _ => Err(Fault::Section),
     }
 }
@@ -155,7 +155,7 @@ fn check_tensor(tensor: &TensorRecord, arena: u32) -> Result<(), Fault> {
         return Err(Fault::TensorShape);
     }
     let end = u64::from(tensor.offset) + elements * u64::from(tensor.element);
-    if tensor.offset % 4 != 0 || end > u64::from(arena) {
+    if !tensor.offset.is_multiple_of(4) || end > u64::from(arena) {
         return Err(Fault::TensorPlace);
     }
     Ok(())
@@ -390,7 +390,7 @@ fn check_background<'a>(
     let dim = usize::from(header.dim);
     let fits = (1..=32.min(dim)).contains(&rank) && rest.len() == rank * dim + 2 * rank;
     require(
-        fits && header.background_bytes % 4 == 0,
+        fits && header.background_bytes.is_multiple_of(4),
         Fault::Background,
         0,
     )?;

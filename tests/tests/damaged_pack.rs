@@ -27,7 +27,13 @@ fn every_truncation_says_how_much_is_missing() {
     for length in 0..total {
         let needed = if length < 128 { 128 } else { total };
         let found = EncoderPack::new(&whole.bytes()[..length]).map(|_| ());
-        assert_eq!(found, Err(PackError::Truncated { needed, got: length }));
+        assert_eq!(
+            found,
+            Err(PackError::Truncated {
+                needed,
+                got: length
+            })
+        );
     }
 }
 
@@ -36,7 +42,9 @@ fn ten_thousand_flipped_bits_are_all_found() {
     let mut bytes = watch();
     let mut random = 1u64;
     for _ in 0..10_000 {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let bit = (random >> 20) as usize % (8 * bytes.len());
         bytes[bit / 8] ^= 1 << (bit % 8);
         let fault = check(&bytes).expect_err("a flipped bit went unnoticed");
@@ -59,16 +67,31 @@ fn ten_thousand_flipped_bits_are_all_found() {
 fn another_version_another_file_and_a_shifted_file_are_named() {
     let mut newer = watch();
     newer[8] = 2;
-    assert_eq!(check(&newer), Err(PackError::Version { found: VERSION + 1 }));
-    assert_eq!(check(b"not a pack at all, but a text"), Err(PackError::NotAPack));
-    assert_eq!(check(&[]), Err(PackError::Truncated { needed: 128, got: 0 }));
+    assert_eq!(
+        check(&newer),
+        Err(PackError::Version { found: VERSION + 1 })
+    );
+    assert_eq!(
+        check(b"not a pack at all, but a text"),
+        Err(PackError::NotAPack)
+    );
+    assert_eq!(
+        check(&[]),
+        Err(PackError::Truncated {
+            needed: 128,
+            got: 0
+        })
+    );
     let mut longer = watch();
     longer.extend([0; 3]);
     assert_eq!(check(&longer), Err(PackError::TrailingBytes { extra: 3 }));
     let mut shifted = vec![0];
     shifted.extend(watch());
     let shifted = Aligned::new(&shifted);
-    assert_eq!(EncoderPack::new(&shifted.bytes()[1..]).err(), Some(PackError::Misaligned));
+    assert_eq!(
+        EncoderPack::new(&shifted.bytes()[1..]).err(),
+        Some(PackError::Misaligned)
+    );
 }
 
 /// A writer's faults, behind a checksum that matches.
@@ -90,26 +113,122 @@ fn each_fault_behind_a_valid_checksum_is_named() {
         word(bytes, 40)
     }
     let cases = [
-        Case { what: "reserved flags", at: |_| 10, bytes: &[1], fault: Fault::Reserved },
-        Case { what: "an odd arena", at: |_| 20, bytes: &[1], fault: Fault::TensorPlace },
-        Case { what: "no layers", at: |_| 26, bytes: &[0, 0], fault: Fault::Count },
-        Case { what: "too many tensors", at: |_| 24, bytes: &[255, 255], fault: Fault::Count },
-        Case { what: "a NaN step", at: |_| 32, bytes: &[0, 0, 0xC0, 0x7F], fault: Fault::EmbeddingTensor },
-        Case { what: "tensors outside", at: |_| 36, bytes: &[0xFC, 0xFF, 0xFF, 0x7F], fault: Fault::Section },
-        Case { what: "a zero width", at: |b| tensor(b) + 6, bytes: &[0, 0], fault: Fault::TensorShape },
-        Case { what: "a huge tensor", at: |b| tensor(b) + 4, bytes: &[255; 6], fault: Fault::TensorShape },
-        Case { what: "a tensor outside", at: |b| tensor(b) + 2, bytes: &[255], fault: Fault::TensorPlace },
-        Case { what: "an unknown layer", at: |b| layer(b), bytes: &[99], fault: Fault::LayerKind },
-        Case { what: "an unknown tensor", at: |b| layer(b) + 6, bytes: &[200], fault: Fault::LayerTensor },
-        Case { what: "a read before a write", at: |b| layer(b) + 6, bytes: &[2], fault: Fault::LayerShape },
-        Case { what: "a stride of zero", at: |b| layer(b) + 20, bytes: &[0, 0], fault: Fault::LayerShape },
-        Case { what: "weights outside", at: |b| layer(b) + 35, bytes: &[0x70], fault: Fault::LayerData },
-        Case { what: "a shift of 60", at: |b| layer(b) + 1, bytes: &[60], fault: Fault::OutputStage },
-        Case { what: "an unknown front end", at: |b| word(b, 44), bytes: &[7], fault: Fault::FrontEnd },
-        Case { what: "metadata in Latin-1", at: |b| word(b, 64), bytes: &[0xE9], fault: Fault::Metadata },
-        Case { what: "a rank of 200", at: |b| word(b, 56), bytes: &[200], fault: Fault::Background },
+        Case {
+            what: "reserved flags",
+            at: |_| 10,
+            bytes: &[1],
+            fault: Fault::Reserved,
+        },
+        Case {
+            what: "an odd arena",
+            at: |_| 20,
+            bytes: &[1],
+            fault: Fault::TensorPlace,
+        },
+        Case {
+            what: "no layers",
+            at: |_| 26,
+            bytes: &[0, 0],
+            fault: Fault::Count,
+        },
+        Case {
+            what: "too many tensors",
+            at: |_| 24,
+            bytes: &[255, 255],
+            fault: Fault::Count,
+        },
+        Case {
+            what: "a NaN step",
+            at: |_| 32,
+            bytes: &[0, 0, 0xC0, 0x7F],
+            fault: Fault::EmbeddingTensor,
+        },
+        Case {
+            what: "tensors outside",
+            at: |_| 36,
+            bytes: &[0xFC, 0xFF, 0xFF, 0x7F],
+            fault: Fault::Section,
+        },
+        Case {
+            what: "a zero width",
+            at: |b| tensor(b) + 6,
+            bytes: &[0, 0],
+            fault: Fault::TensorShape,
+        },
+        Case {
+            what: "a huge tensor",
+            at: |b| tensor(b) + 4,
+            bytes: &[255; 6],
+            fault: Fault::TensorShape,
+        },
+        Case {
+            what: "a tensor outside",
+            at: |b| tensor(b) + 2,
+            bytes: &[255],
+            fault: Fault::TensorPlace,
+        },
+        Case {
+            what: "an unknown layer",
+            at: |b| layer(b),
+            bytes: &[99],
+            fault: Fault::LayerKind,
+        },
+        Case {
+            what: "an unknown tensor",
+            at: |b| layer(b) + 6,
+            bytes: &[200],
+            fault: Fault::LayerTensor,
+        },
+        Case {
+            what: "a read before a write",
+            at: |b| layer(b) + 6,
+            bytes: &[2],
+            fault: Fault::LayerShape,
+        },
+        Case {
+            what: "a stride of zero",
+            at: |b| layer(b) + 20,
+            bytes: &[0, 0],
+            fault: Fault::LayerShape,
+        },
+        Case {
+            what: "weights outside",
+            at: |b| layer(b) + 35,
+            bytes: &[0x70],
+            fault: Fault::LayerData,
+        },
+        Case {
+            what: "a shift of 60",
+            at: |b| layer(b) + 1,
+            bytes: &[60],
+            fault: Fault::OutputStage,
+        },
+        Case {
+            what: "an unknown front end",
+            at: |b| word(b, 44),
+            bytes: &[7],
+            fault: Fault::FrontEnd,
+        },
+        Case {
+            what: "metadata in Latin-1",
+            at: |b| word(b, 64),
+            bytes: &[0xE9],
+            fault: Fault::Metadata,
+        },
+        Case {
+            what: "a rank of 200",
+            at: |b| word(b, 56),
+            bytes: &[200],
+            fault: Fault::Background,
+        },
     ];
-    for Case { what, at, bytes: patch, fault } in cases {
+    for Case {
+        what,
+        at,
+        bytes: patch,
+        fault,
+    } in cases
+    {
         let mut bytes = watch();
         let at = at(&bytes);
         bytes[at..at + patch.len()].copy_from_slice(patch);
@@ -134,8 +253,18 @@ fn a_layer_that_overwrites_what_is_still_needed_is_refused() {
     reseal(&mut moved);
     let refused = check(&moved);
     let fits = first.offset as usize + second.bytes() <= pack.arena_bytes();
-    let expected = if fits { Fault::Overlap } else { Fault::TensorPlace };
-    assert_eq!(refused, Err(PackError::Invalid { fault: expected, index: if fits { 0 } else { 1 } }));
+    let expected = if fits {
+        Fault::Overlap
+    } else {
+        Fault::TensorPlace
+    };
+    assert_eq!(
+        refused,
+        Err(PackError::Invalid {
+            fault: expected,
+            index: if fits { 0 } else { 1 }
+        })
+    );
 }
 
 proptest! {

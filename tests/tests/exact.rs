@@ -18,11 +18,15 @@ struct Device {
 
 impl Device {
     fn new() -> Self {
-        Device { words: vec![0; Statistics::words(DIM, CLASSES)], labels: vec![Label::new(); CLASSES] }
+        Device {
+            words: vec![0; Statistics::words(DIM, CLASSES)],
+            labels: vec![Label::new(); CLASSES],
+        }
     }
 
     fn run(&mut self, work: impl FnOnce(&mut Statistics<'_>)) -> String {
-        let mut statistics = Statistics::new(DIM, [7; 32], &mut self.words, &mut self.labels).unwrap();
+        let mut statistics =
+            Statistics::new(DIM, [7; 32], &mut self.words, &mut self.labels).unwrap();
         work(&mut statistics);
         Digest::new(&statistics).hex().to_string()
     }
@@ -30,12 +34,15 @@ impl Device {
 
 fn learn(statistics: &mut Statistics<'_>, examples: &[Example]) {
     for (class, values) in examples {
-        statistics.learn(NAMES[*class], Embedding::new(values).unwrap()).unwrap();
+        statistics
+            .learn(NAMES[*class], Embedding::new(values).unwrap())
+            .unwrap();
     }
 }
 
 fn example() -> impl Strategy<Value = Example> {
-    let values = prop::array::uniform8(-127i8..=127).prop_filter("zero", |v| v.iter().any(|&x| x != 0));
+    let values =
+        prop::array::uniform8(-127i8..=127).prop_filter("zero", |v| v.iter().any(|&x| x != 0));
     (0..CLASSES, values)
 }
 

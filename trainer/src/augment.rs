@@ -23,16 +23,16 @@ pub struct Strengths {
     #[arg(long, default_value_t = 0.02, value_name = "PART")]
     pub jitter: f32,
     /// Amplitude: standard deviation of the logarithm of each sensor's gain
-    #[arg(long, default_value_t = 0.1, value_name = "LOG")]
+    #[arg(long, default_value_t = 0.2, value_name = "LOG")]
     pub scale: f32,
     /// Turn of the sensor frame about a random axis: the largest angle in radians
-    #[arg(long, default_value_t = 0.15, value_name = "RAD")]
+    #[arg(long, default_value_t = 0.3, value_name = "RAD")]
     pub rotation: f32,
     /// Mirrored frame, as on the other wrist: the probability
-    #[arg(long, default_value_t = 0.0, value_name = "PROBABILITY")]
+    #[arg(long, default_value_t = 0.5, value_name = "PROBABILITY")]
     pub mirror: f32,
     /// Tempo: standard deviation of the logarithm of the speed, with a slow wave on top
-    #[arg(long, default_value_t = 0.1, value_name = "LOG")]
+    #[arg(long, default_value_t = 0.2, value_name = "LOG")]
     pub warp: f32,
     /// Moved in time: at most so many samples either way
     #[arg(long, default_value_t = 16.0, value_name = "SAMPLES")]
@@ -127,7 +127,10 @@ fn sample(recording: &[f32], times: &[f32], std: &[f32], out: &mut [f32]) {
         let part = time - row as f32;
         let next = (row + 1).min(rows - 1);
         for (c, s) in std.iter().enumerate() {
-            let (a, b) = (recording[row * channels + c], recording[next * channels + c]);
+            let (a, b) = (
+                recording[row * channels + c],
+                recording[next * channels + c],
+            );
             out[c * times.len() + t] = (a + (b - a) * part) / s;
         }
     }
@@ -148,9 +151,21 @@ fn frame(strengths: &Strengths, rng: &mut ChaCha8Rng) -> Frame {
     let rest = 1.0 - cos;
     Frame {
         turn: [
-            [cos + x * x * rest, x * y * rest - z * sin, x * z * rest + y * sin],
-            [y * x * rest + z * sin, cos + y * y * rest, y * z * rest - x * sin],
-            [z * x * rest - y * sin, z * y * rest + x * sin, cos + z * z * rest],
+            [
+                cos + x * x * rest,
+                x * y * rest - z * sin,
+                x * z * rest + y * sin,
+            ],
+            [
+                y * x * rest + z * sin,
+                cos + y * y * rest,
+                y * z * rest - x * sin,
+            ],
+            [
+                z * x * rest - y * sin,
+                z * y * rest + x * sin,
+                cos + z * z * rest,
+            ],
         ],
         mirrored: rng.random::<f32>() < strengths.mirror,
     }

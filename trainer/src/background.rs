@@ -28,7 +28,13 @@ const SHRINKAGE: f64 = 0.01;
 /// Keeps the (at most `rank`) directions with the largest ratio of between- to within-class
 /// variance. The projection makes the within-class covariance the unit matrix and the one between
 /// classes diagonal. Cost: N dim^2 and a dim^3 eigenproblem.
-pub fn background(all: &[f32], first: &[f32], second: &[f32], dim: usize, rank: usize) -> Background {
+pub fn background(
+    all: &[f32],
+    first: &[f32],
+    second: &[f32],
+    dim: usize,
+    rank: usize,
+) -> Background {
     let mean = mean(all, dim);
     let total = covariance(normalised(all, &mean));
     let difference = normalised(first, &mean) - normalised(second, &mean);
@@ -68,14 +74,22 @@ pub fn background(all: &[f32], first: &[f32], second: &[f32], dim: usize, rank: 
 
 /// An eigenvector's sign is arbitrary: its largest component is made positive.
 fn upright(direction: Vec<f64>) -> Vec<f32> {
-    let largest = direction.iter().copied().fold(0.0, |a: f64, b| if b.abs() > a.abs() { b } else { a });
-    direction.iter().map(|v| (v * largest.signum()) as f32).collect()
+    let largest = direction
+        .iter()
+        .copied()
+        .fold(0.0, |a: f64, b| if b.abs() > a.abs() { b } else { a });
+    direction
+        .iter()
+        .map(|v| (v * largest.signum()) as f32)
+        .collect()
 }
 
 fn mean(rows: &[f32], dim: usize) -> Vec<f64> {
     let mut sum = vec![0.0; dim];
     for row in rows.chunks_exact(dim) {
-        sum.iter_mut().zip(row).for_each(|(s, &v)| *s += f64::from(v));
+        sum.iter_mut()
+            .zip(row)
+            .for_each(|(s, &v)| *s += f64::from(v));
     }
     let count = (rows.len() / dim).max(1) as f64;
     sum.iter().map(|s| s / count).collect()
@@ -83,7 +97,10 @@ fn mean(rows: &[f32], dim: usize) -> Vec<f64> {
 
 fn normalised(rows: &[f32], mean: &[f64]) -> DMatrix<f64> {
     let dim = mean.len();
-    let centred = rows.iter().zip(mean.iter().cycle()).map(|(&v, m)| f64::from(v) - m);
+    let centred = rows
+        .iter()
+        .zip(mean.iter().cycle())
+        .map(|(&v, m)| f64::from(v) - m);
     let mut matrix = DMatrix::from_row_iterator(rows.len() / dim, dim, centred);
     for mut row in matrix.row_iter_mut() {
         let norm = row.norm().max(f64::MIN_POSITIVE);
@@ -132,7 +149,11 @@ mod tests {
         }
         let found = background(&first, &first, &second, 3, 32);
         let [x, y, z] = [0, 1, 2].map(|i| found.projection[i]);
-        assert!(x > 5.0 * y.abs().max(z.abs() * 0.1), "{:?}", found.projection);
+        assert!(
+            x > 5.0 * y.abs().max(z.abs() * 0.1),
+            "{:?}",
+            found.projection
+        );
         assert!(found.between[0] > 2.0, "{:?}", found.between);
         assert!(found.between.is_sorted_by(|a, b| a >= b));
     }
@@ -141,7 +162,11 @@ mod tests {
     fn identical_pairs_and_identical_rows_stay_finite() {
         let rows = [1.0f32, 2.0, 1.0, 2.0, 1.0, 2.0];
         let found = background(&rows, &rows, &rows, 2, 32);
-        let numbers = found.projection.iter().chain(&found.between).chain(&found.mean);
+        let numbers = found
+            .projection
+            .iter()
+            .chain(&found.between)
+            .chain(&found.mean);
         assert!(numbers.into_iter().all(|v| v.is_finite()), "{found:?}");
     }
 }

@@ -74,7 +74,9 @@ pub enum EncoderFileError {
     #[error("not an ONNX file, or cut short ({0})")]
     NotOnnx(#[from] prost::DecodeError),
     /// ONNX, but not an encoder of ours.
-    #[error("the metadata has no `headstart.{0}`: not written by `headstart pretrain` or `headstart import`")]
+    #[error(
+        "the metadata has no `headstart.{0}`: not written by `headstart pretrain` or `headstart import`"
+    )]
     Missing(&'static str),
     /// A metadata entry is not what it should be.
     #[error("the metadata entry `headstart.{0}` is damaged: {1}")]
@@ -97,33 +99,54 @@ impl EncoderFile {
             .iter()
             .filter_map(|p| Some((p.key.strip_prefix(PREFIX)?.to_owned(), p.value.clone())))
             .collect();
-        let mut take = |key: &'static str| entries.remove(key).ok_or(EncoderFileError::Missing(key));
+        let mut take =
+            |key: &'static str| entries.remove(key).ok_or(EncoderFileError::Missing(key));
         let frontend = SensorFrontend::parse(&take("frontend")?)?;
         let embedding_step = parse_step(&take("embedding_scale")?)?;
         let space_id = parse_hex(&take("space_id")?)?;
-        let background = take("background").ok().map(|text| Background::parse(&text)).transpose()?;
+        let background = take("background")
+            .ok()
+            .map(|text| Background::parse(&text))
+            .transpose()?;
         let within_total = take("within_total").ok();
         let background = background.map(|b| b.with_total(within_total.as_deref()));
         let sha256 = Sha256::digest(bytes).into();
-        Ok(EncoderFile { proto, frontend, background, embedding_step, space_id, provenance: entries, sha256 })
+        Ok(EncoderFile {
+            proto,
+            frontend,
+            background,
+            embedding_step,
+            space_id,
+            provenance: entries,
+            sha256,
+        })
     }
 }
 
 impl SensorFrontend {
     fn parse(text: &str) -> Result<Self, EncoderFileError> {
         let damaged = |why: String| EncoderFileError::Damaged("frontend", why);
-        let front: SensorFrontend = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
+        let front: SensorFrontend =
+            serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
         let lists = [&front.scale, &front.mean, &front.std];
         let usable = |v: &f32| v.is_finite();
         let sized = (1..=4096).contains(&front.channels) && (1..=65_535).contains(&front.window);
         if front.kind != "sensor" {
-            return Err(damaged(format!("this version knows the kind `sensor`, not `{}`", front.kind)));
+            return Err(damaged(format!(
+                "this version knows the kind `sensor`, not `{}`",
+                front.kind
+            )));
         }
         if !sized || !(1..=front.window).contains(&front.hop) || !front.rate.is_finite() {
             return Err(damaged("channels, window, hop or rate out of range".into()));
         }
-        if lists.iter().any(|l| l.len() != front.channels || !l.iter().all(usable)) {
-            return Err(damaged("scale, mean and std need one number a channel".into()));
+        if lists
+            .iter()
+            .any(|l| l.len() != front.channels || !l.iter().all(usable))
+        {
+            return Err(damaged(
+                "scale, mean and std need one number a channel".into(),
+            ));
         }
         if front.scale.iter().chain(&front.std).any(|&v| v <= 0.0) {
             return Err(damaged("scale and std must be positive".into()));
@@ -135,7 +158,10 @@ impl SensorFrontend {
     ///
     /// `values` is `[time][channels]`; values beyond the int16 range are clipped, as a sensor does.
     pub fn counts(&self, values: &[f32]) -> Vec<i16> {
-        let scaled = values.iter().zip(self.scale.iter().cycle()).map(|(v, s)| (v / s).round());
+        let scaled = values
+            .iter()
+            .zip(self.scale.iter().cycle())
+            .map(|(v, s)| (v / s).round());
         scaled.map(|v| v.clamp(-32768.0, 32767.0) as i16).collect()
     }
 
@@ -145,7 +171,8 @@ impl SensorFrontend {
         let steps = counts.len() / self.channels;
         for (t, step) in counts.chunks_exact(self.channels).enumerate() {
             for (c, &count) in step.iter().enumerate() {
-                input[c * steps + t] = (f32::from(count) * self.scale[c] - self.mean[c]) / self.std[c];
+                input[c * steps + t] =
+                    (f32::from(count) * self.scale[c] - self.mean[c]) / self.std[c];
             }
         }
         input
@@ -158,12 +185,21 @@ impl Background {
         let bytes = base64::engine::general_purpose::STANDARD
             .decode(text)
             .map_err(|e| damaged(&e.to_string()))?;
-        let (head, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| damaged("too short"))?;
+        let (head, rest) = bytes
+            .split_first_chunk::<8>()
+            .ok_or_else(|| damaged("too short"))?;
         let (dim, rank) = head.split_at(4);
         let size = |b: &[u8]| b.try_into().map_or(0, u32::from_le_bytes) as usize;
         let (dim, rank) = (size(dim), size(rank));
-        let values: Vec<f32> = rest.as_chunks().0.iter().map(|&c| f32::from_le_bytes(c)).collect();
-        let expected = rank.checked_mul(dim).and_then(|n| n.checked_add(dim)?.checked_add(2 * rank));
+        let values: Vec<f32> = rest
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&c| f32::from_le_bytes(c))
+            .collect();
+        let expected = rank
+            .checked_mul(dim)
+            .and_then(|n| n.checked_add(dim)?.checked_add(2 * rank));
         if rank == 0 || rank > 32 || Some(values.len()) != expected || rest.len() % 4 != 0 {
             return Err(damaged("its length does not fit its sizes"));
         }
@@ -184,7 +220,9 @@ impl Background {
     }
 
     fn with_total(mut self, text: Option<&str>) -> Self {
-        let stored = text.and_then(|t| t.parse::<f32>().ok()).filter(|v| v.is_finite() && *v > 0.0);
+        let stored = text
+            .and_then(|t| t.parse::<f32>().ok())
+            .filter(|v| v.is_finite() && *v > 0.0);
         self.within_total = stored.unwrap_or(0.15 * 127.0 * 127.0);
         self
     }
@@ -193,7 +231,10 @@ impl Background {
 fn parse_step(text: &str) -> Result<f32, EncoderFileError> {
     match text.parse::<f32>() {
         Ok(step) if step.is_finite() && step > 0.0 => Ok(step),
-        _ => Err(EncoderFileError::Damaged("embedding_scale", "not a positive number".into())),
+        _ => Err(EncoderFileError::Damaged(
+            "embedding_scale",
+            "not a positive number".into(),
+        )),
     }
 }
 

@@ -4,10 +4,6 @@
 //! Episodes say which windows, never what is made of them, so that every feature and every head
 //! is asked the very same questions. For one seed, episode i has the same subjects, classes and
 //! queries at every number of shots, and its support at k shots is the first k of that at k + 1.
-//!
-//! Where the data tells the wearer's sides apart, support alternates between them, in one order
-//! for all classes of an episode. A draw from both together would teach one class mostly on the
-//! left wrist and the next one mostly on the right, and so measure the wrist as much as the class.
 
 mod score;
 #[cfg(test)]
@@ -133,9 +129,8 @@ pub struct Episode {
     pub query: Vec<Vec<usize>>,
 }
 
-/// Window indices by subject and class, then side.
-type Cells = BTreeMap<(u32, usize), Cell>;
-type Cell = BTreeMap<Option<u8>, Vec<usize>>;
+/// Window indices by subject and class.
+type Cells = BTreeMap<(u32, usize), Vec<usize>>;
 
 /// Draws episodes from the labelled recordings of a dataset.
 pub struct Sampler {
@@ -144,7 +139,6 @@ pub struct Sampler {
     windows: Vec<Window>,
     subjects: Vec<u32>,
     classes: Vec<usize>,
-    sides: Vec<Option<u8>>,
     support: Cells,
     query: Cells,
 }
@@ -160,7 +154,6 @@ impl Sampler {
             labels: data.labels.clone(),
             subjects: distinct(labelled().map(|r| r.group)),
             classes: distinct(labelled().filter_map(|r| r.class)),
-            sides: distinct(labelled().map(|r| r.side)),
             support: Cells::new(),
             query: Cells::new(),
             windows,
@@ -170,19 +163,17 @@ impl Sampler {
             let Some(class) = recording.class else {
                 continue;
             };
-            let (cell, side) = ((recording.group, class), recording.side);
+            let cell = (recording.group, class);
             let rows = window.start..window.start + cut.length;
             let (support, query) = match protocol {
                 Protocol::SameWearer => same_wearer(&recording.rows, &rows, cut.gap),
                 Protocol::NextWearer => (true, true),
             };
             if support {
-                let cell = sampler.support.entry(cell).or_default();
-                cell.entry(side).or_default().push(index);
+                sampler.support.entry(cell).or_default().push(index);
             }
             if query {
-                let cell = sampler.query.entry(cell).or_default();
-                cell.entry(side).or_default().push(index);
+                sampler.query.entry(cell).or_default().push(index);
             }
         }
         sampler
@@ -238,7 +229,7 @@ impl Sampler {
         }
         for (set, cells, need) in [("support", &self.support, shots), ("query", &self.query, 1)] {
             for (&subject, &class) in product(&self.subjects, &self.classes) {
-                let have = cells.get(&(subject, class)).map_or(0, size);
+                let have = cells.get(&(subject, class)).map_or(0, Vec::len);
                 if have < need {
                     let class = self.labels[class].clone();
                     return Err(EpisodeError::TooFewWindows {
@@ -264,24 +255,21 @@ impl Sampler {
             Protocol::SameWearer => (subjects[0], subjects[0]),
             Protocol::NextWearer => (subjects[0], subjects[1]),
         };
-        let sides = shuffled(&self.sides, &mut rng);
         let mut classes = shuffled(&self.classes, &mut rng);
         classes.truncate(ways);
-        let mut support = |class: &usize| {
-            let cell = &self.support[&(support_subject, *class)];
-            let by_side = sides.iter().filter_map(|side| cell.get(side));
-            let by_side: Vec<_> = by_side.map(|w| shuffled(w, &mut rng)).collect();
-            alternate(&by_side).take(shots).collect()
-        };
-        let support = classes.iter().map(&mut support).collect();
-        let mut query = |class: &usize| {
-            let cell = &self.query[&(query_subject, *class)];
-            let windows: Vec<usize> = cell.values().flatten().copied().collect();
-            let mut windows = shuffled(&windows, &mut rng);
-            windows.truncate(QUERIES);
+        let mut draw = |cells: &Cells, subject: u32, class: usize, count: usize| {
+            let mut windows = shuffled(&cells[&(subject, class)], &mut rng);
+            windows.truncate(count);
             windows
         };
-        let query = classes.iter().map(&mut query).collect();
+        let support = classes
+            .iter()
+            .map(|&class| draw(&self.support, support_subject, class, shots))
+            .collect();
+        let query = classes
+            .iter()
+            .map(|&class| draw(&self.query, query_subject, class, QUERIES))
+            .collect();
         Episode {
             support_subject,
             query_subject,
@@ -290,17 +278,6 @@ impl Sampler {
             query,
         }
     }
-}
-
-/// Windows of a cell, over both sides.
-fn size(cell: &Cell) -> usize {
-    cell.values().map(Vec::len).sum()
-}
-
-/// The first of each list, then the second of each, until all have ended.
-fn alternate(lists: &[Vec<usize>]) -> impl Iterator<Item = usize> {
-    let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
-    (0..longest).flat_map(move |i| lists.iter().filter_map(move |list| list.get(i).copied()))
 }
 
 fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {

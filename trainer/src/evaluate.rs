@@ -3,141 +3,33 @@
 //! Every row of the table answers the same episodes. Windows are embedded once; the device's own
 //! heads then learn and predict on the int8 embeddings, so that rows differ in the features only.
 
-pub mod heads;
+mod args;
+pub(crate) mod heads;
 mod parallel;
-mod progress;
+pub(crate) mod progress;
 mod random;
 mod select;
-pub mod space;
-pub mod stream;
+pub(crate) mod space;
+mod stream;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, anyhow};
 
+pub use self::args::Args;
 use self::heads::{HeadKind, answers};
 use self::progress::Progress;
-use self::select::{Groups, distinct_groups, list, select};
+use self::select::{distinct_groups, list, select};
 use self::space::{Input, Opened, Space};
 use self::stream::Streams;
 use self::table::{Report, Row};
 use crate::dataset::Dataset;
-use crate::episode::{Cut, EPISODES, Episode, Protocol, Sampler, Score};
+use crate::episode::{Cut, Episode, Protocol, Sampler, Score};
 use crate::error::{Failure, Outcome};
 use crate::features::Feature;
-
-/// Measure few-shot accuracy with 95 % intervals, against what needs no pretraining
-///
-/// An episode picks a wearer and --ways classes, teaches --shots labelled windows of each (the
-/// support), and asks for the classes of 15 other windows of each (the queries). All rows answer
-/// the same episodes: the encoder, those of --against, an encoder of the same shape with random
-/// weights (where an .onnx is given), hand-made statistics and raw windows; on each the device's
-/// heads. An .onnx runs in float and its embeddings are brought into the device's int8 space; a
-/// .pack runs in integers, as on the device, on the counts that the data file holds.
-///
-/// same-wearer: support from the first third of a wearer's recordings, queries from the rest after
-/// a gap. next-wearer: support from one wearer, queries from another. Where the data tells the
-/// wearer's sides apart, support alternates between them, in one order for all classes of an
-/// episode, so that no class is taught mostly on the other wrist.
-///
-/// ci95 is the half-width over the episodes, ci95_groups the one over the wearers: how far the
-/// figure may be off for somebody new. Cells without enough windows are n/a.
-#[derive(clap::Args)]
-#[command(
-    after_help = "Example: headstart evaluate models/watch.onnx models/data/watch/full.npz \\
-    --against models/watch.pack --background models/data/watch/pretrain.npz \\
-    --groups 6-10 --ways 7 --shots 1,5"
-)]
-pub struct Args {
-    /// The encoder, .onnx or .pack
-    encoder: PathBuf,
-    /// Labelled recordings: .npz with x, y and group
-    data: PathBuf,
-    /// Further encoders, measured in the same episodes
-    #[arg(long, value_name = "ENCODER", num_args = 1..)]
-    against: Vec<PathBuf>,
-    /// Recordings to standardise the rivals on, no labels needed: those of pretraining
-    #[arg(long, value_name = "DATA")]
-    background: Option<PathBuf>,
-    /// Classes in an episode
-    #[arg(long, default_value_t = 3)]
-    ways: usize,
-    /// Labelled examples of each class, several separated by commas
-    #[arg(long, default_value = "5", value_delimiter = ',')]
-    shots: Vec<usize>,
-    /// Only these classes, names or indices separated by commas
-    #[arg(long, value_delimiter = ',')]
-    classes: Option<Vec<String>>,
-    /// Only these groups, for example 6-10 or 1,3
-    #[arg(long)]
-    groups: Option<Groups>,
-    /// Who is asked: the wearer who taught, another one, or both in turn
-    #[arg(long, value_enum, default_value_t = ProtocolChoice::Both)]
-    protocol: ProtocolChoice,
-    /// Episodes in each cell
-    #[arg(long, default_value_t = EPISODES)]
-    episodes: usize,
-    /// Which of the device's heads
-    #[arg(long, value_enum, default_value_t = HeadChoice::All)]
-    head: HeadChoice,
-    /// Of the episodes and of the random weights
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Run the recordings as running sensors too: detections, false alarms an hour, latency
-    #[arg(long)]
-    stream: bool,
-    /// One JSON object on stdout instead of tables
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum ProtocolChoice {
-    SameWearer,
-    NextWearer,
-    Both,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum HeadChoice {
-    All,
-    Prototype,
-    Softmax,
-}
-
-impl Args {
-    fn check(&self) -> Result<(), Failure> {
-        let wrong = if self.ways < 2 {
-            "--ways must be at least 2: telling classes apart takes two"
-        } else if self.shots.contains(&0) {
-            "--shots must be at least 1 each"
-        } else if self.episodes == 0 {
-            "--episodes must be at least 1"
-        } else {
-            return Ok(());
-        };
-        Err(Failure::Usage(wrong.to_owned()))
-    }
-
-    fn protocols(&self) -> Vec<Protocol> {
-        match self.protocol {
-            ProtocolChoice::SameWearer => vec![Protocol::SameWearer],
-            ProtocolChoice::NextWearer => vec![Protocol::NextWearer],
-            ProtocolChoice::Both => Protocol::ALL.to_vec(),
-        }
-    }
-
-    fn heads(&self) -> Vec<HeadKind> {
-        match self.head {
-            HeadChoice::All => HeadKind::ALL.to_vec(),
-            HeadChoice::Prototype => vec![HeadKind::Prototype],
-            HeadChoice::Softmax => vec![HeadKind::Softmax],
-        }
-    }
-}
 
 /// Runs the command.
 pub fn run(args: Args) -> Outcome {
@@ -166,7 +58,12 @@ fn measure(args: &Args) -> Result<Report, Failure> {
     let opened = open_all(args)?;
     let input = opened.first().context("no encoder")?.input;
     let all = load(&args.data, &input)?;
-    let data = select(&all, args.classes.as_deref(), args.groups.as_ref(), args.ways)?;
+    let data = select(
+        &all,
+        args.classes.as_deref(),
+        args.groups.as_ref(),
+        args.ways,
+    )?;
     let (background, background_name) = match &args.background {
         Some(path) => (load(path, &input)?, path.display().to_string()),
         None => {
@@ -183,9 +80,15 @@ fn measure(args: &Args) -> Result<Report, Failure> {
     let kinds = args.heads();
     let mut results = Vec::new();
     for space in &spaces {
-        results.push(space_results(space, &data, &input, &cells, &kinds, &mut notes)?);
+        results.push(space_results(
+            space, &data, &input, &cells, &kinds, &mut notes,
+        )?);
     }
-    let names = Names { args, spaces: &spaces, kinds: &kinds };
+    let names = Names {
+        args,
+        spaces: &spaces,
+        kinds: &kinds,
+    };
     let rows = rows(&names, &cells, &results);
     let stream = match args.stream {
         true => streams(&names, &data, input, &mut notes)?,
@@ -200,7 +103,13 @@ fn measure(args: &Args) -> Result<Report, Failure> {
         input.channels,
         args.seed,
     );
-    Ok(Report { rows, stream, notes, seed: args.seed, headline })
+    Ok(Report {
+        rows,
+        stream,
+        notes,
+        seed: args.seed,
+        headline,
+    })
 }
 
 fn open_all(args: &Args) -> Result<Vec<Opened>, Failure> {
@@ -251,7 +160,10 @@ fn spaces(
     notes: &mut Vec<String>,
 ) -> anyhow::Result<Vec<Space>> {
     let (mut spaces, mut twin) = (Vec::new(), None);
-    for Opened { mut space, file, .. } in opened {
+    for Opened {
+        mut space, file, ..
+    } in opened
+    {
         if let Some(file) = &file
             && let Some(why) = space.with_heads_of(file, background)
         {
@@ -268,7 +180,9 @@ fn spaces(
         spaces.push(space);
     }
     if twin.is_none() {
-        notes.push("no random-initialised encoder: its shape is known from an .onnx only".to_owned());
+        notes.push(
+            "no random-initialised encoder: its shape is known from an .onnx only".to_owned(),
+        );
     }
     spaces.extend(twin);
     for feature in [Feature::HandMade, Feature::RawWindow] {
@@ -300,7 +214,11 @@ fn cells(
                 reasons.push(format!("{protocol}, {shots}-shot: {why}"));
                 Vec::new()
             });
-            cells.push(Cell { protocol, shots, episodes });
+            cells.push(Cell {
+                protocol,
+                shots,
+                episodes,
+            });
         }
     }
     if cells.iter().all(|c| c.episodes.is_empty()) {
@@ -333,7 +251,9 @@ fn space_results(
     let progress = Progress::new(format!("episodes, {}", space.name()), episodes);
     let answer = |cell: &Cell| {
         let by_head = kinds.iter();
-        by_head.map(|&kind| answers(space, &embedded, kind, &cell.episodes, &progress)).collect()
+        by_head
+            .map(|&kind| answers(space, &embedded, kind, &cell.episodes, &progress))
+            .collect()
     };
     cells.iter().map(answer).collect()
 }

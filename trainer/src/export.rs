@@ -111,7 +111,12 @@ pub fn embed(encoder: &SensorCnn, shape: Shape, windows: &[f32], device: &Device
 ///
 /// # Errors
 /// The bytes are no model that tract can run, or a difference is above [`TOLERANCE`].
-pub fn verify(model: &[u8], shape: Shape, windows: &[f32], expected: &[f32]) -> anyhow::Result<f32> {
+pub fn verify(
+    model: &[u8],
+    shape: Shape,
+    windows: &[f32],
+    expected: &[f32],
+) -> anyhow::Result<f32> {
     let size = shape.channels * shape.window;
     let available = windows.len() / size;
     let scale = expected.iter().fold(1.0f32, |a, v| a.max(v.abs()));
@@ -121,20 +126,33 @@ pub fn verify(model: &[u8], shape: Shape, windows: &[f32], expected: &[f32]) -> 
         for start in (0..available).step_by(batch).take(8) {
             // The last batch is filled up with windows from the start.
             let picked = (start..start + batch).map(|i| i % available);
-            let input: Vec<f32> = picked.clone().flat_map(|i| &windows[i * size..][..size]).copied().collect();
+            let input: Vec<f32> = picked
+                .clone()
+                .flat_map(|i| &windows[i * size..][..size])
+                .copied()
+                .collect();
             let output = run(&runnable, [batch, shape.channels, shape.window], &input)?;
             let wanted = picked.flat_map(|i| &expected[i * shape.dim..][..shape.dim]);
             if output.len() != batch * shape.dim {
-                bail!("the exported model gives {} values for {batch} windows", output.len());
+                bail!(
+                    "the exported model gives {} values for {batch} windows",
+                    output.len()
+                );
             }
             for (a, b) in output.iter().zip(wanted) {
                 let difference = (a - b).abs() / scale;
-                worst = if difference.is_nan() { f32::INFINITY } else { worst.max(difference) };
+                worst = if difference.is_nan() {
+                    f32::INFINITY
+                } else {
+                    worst.max(difference)
+                };
             }
         }
     }
     if worst > TOLERANCE {
-        bail!("the exported model differs from the trained one by {worst:.1e}, more than {TOLERANCE:.0e}: nothing was written");
+        bail!(
+            "the exported model differs from the trained one by {worst:.1e}, more than {TOLERANCE:.0e}: nothing was written"
+        );
     }
     Ok(worst)
 }
@@ -149,9 +167,19 @@ fn prepare(model: &[u8], batch: usize, shape: Shape) -> TractResult<Arc<TypedRun
         .into_runnable()
 }
 
-fn run(model: &Arc<TypedRunnableModel>, shape: [usize; 3], input: &[f32]) -> anyhow::Result<Vec<f32>> {
+fn run(
+    model: &Arc<TypedRunnableModel>,
+    shape: [usize; 3],
+    input: &[f32],
+) -> anyhow::Result<Vec<f32>> {
     let tensor = tract_onnx::prelude::Tensor::from_shape(&shape, input)?;
     let outputs = model.run(tvec!(tensor.into()))?;
-    let first = outputs.first().context("the exported model has no output")?;
-    Ok(first.to_plain_array_view::<f32>()?.iter().copied().collect())
+    let first = outputs
+        .first()
+        .context("the exported model has no output")?;
+    Ok(first
+        .to_plain_array_view::<f32>()?
+        .iter()
+        .copied()
+        .collect())
 }

@@ -26,7 +26,10 @@ impl FloatEncoder {
     pub fn with_outputs(file: &EncoderFile, names: &[&str]) -> anyhow::Result<Self> {
         let mut proto = file.proto.clone();
         if let Some(graph) = proto.graph.as_mut() {
-            let named = |name: &&str| ValueInfoProto { name: name.to_string(), ..Default::default() };
+            let named = |name: &&str| ValueInfoProto {
+                name: name.to_string(),
+                ..Default::default()
+            };
             graph.output = names.iter().map(named).collect();
         }
         Self::of(&proto, &file.frontend)
@@ -36,12 +39,20 @@ impl FloatEncoder {
         let input = [front.channels, front.window];
         let fact = f32::fact([BATCH, front.channels, front.window]);
         // Shapes stored for another batch size would be held against ours.
-        let onnx = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
+        let onnx = tract_onnx::onnx()
+            .with_ignore_value_info(true)
+            .with_ignore_output_shapes(true);
         let bytes = proto.encode_to_vec();
-        let model = onnx.model_for_read(&mut bytes.as_slice())?.with_input_fact(0, fact.into())?;
+        let model = onnx
+            .model_for_read(&mut bytes.as_slice())?
+            .with_input_fact(0, fact.into())?;
         let model = model.into_optimized()?;
         let outputs = model.outputs.len();
-        Ok(FloatEncoder { plan: model.into_runnable()?, input, outputs })
+        Ok(FloatEncoder {
+            plan: model.into_runnable()?,
+            input,
+            outputs,
+        })
     }
 
     /// Runs windows `[channels][time]`, one after the other in `windows`. For each output a row a
@@ -57,7 +68,12 @@ impl FloatEncoder {
             for (rows, output) in rows.iter_mut().zip(self.plan.run(tvec!(tensor.into()))?) {
                 let view = output.to_plain_array_view::<f32>()?;
                 let values: Vec<f32> = view.iter().copied().collect();
-                rows.extend(values.chunks(values.len() / BATCH).take(count).map(<[f32]>::to_vec));
+                rows.extend(
+                    values
+                        .chunks(values.len() / BATCH)
+                        .take(count)
+                        .map(<[f32]>::to_vec),
+                );
             }
         }
         Ok(rows)

@@ -106,7 +106,11 @@ pub struct Activation {
 
 impl Activation {
     /// No activation.
-    pub const NONE: Activation = Activation { slope: 1.0, low: f32::NEG_INFINITY, high: f32::INFINITY };
+    pub const NONE: Activation = Activation {
+        slope: 1.0,
+        low: f32::NEG_INFINITY,
+        high: f32::INFINITY,
+    };
 }
 
 /// Why a graph can't become a pack.

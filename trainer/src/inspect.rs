@@ -133,7 +133,12 @@ mod tests {
 
     #[test]
     fn numbers_read_easily() {
-        let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")];
+        let cases = [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1234567, "1,234,567"),
+        ];
         for (number, expected) in cases {
             assert_eq!(thousands(number), expected);
         }

@@ -1,5 +1,6 @@
 //! `headstart pack`: an encoder's ONNX becomes the bytes that a device runs in place.
 
+mod few_shot;
 mod layout;
 mod report;
 mod writer;
@@ -16,6 +17,7 @@ use crate::float::FloatEncoder;
 use crate::graph::Graph;
 use crate::quantize::{self, Seen};
 
+pub use few_shot::{FewShot, measure as few_shot};
 pub use layout::{Layout, layout};
 pub use writer::write;
 
@@ -31,6 +33,9 @@ pub struct Args {
     /// Where the pack goes [default: beside the encoder, with the extension .pack]
     #[arg(short, long)]
     output: Option<PathBuf>,
+    /// Labelled recordings: report the few-shot accuracy of pack and float encoder on them
+    #[arg(long, value_name = "DATA")]
+    labelled: Option<PathBuf>,
     /// Leave the background statistics out: smaller, but heads know less
     #[arg(long)]
     no_background: bool,
@@ -47,14 +52,20 @@ const KEPT: usize = 1 << 16;
 
 /// Runs the command.
 pub fn run(args: Args) -> Outcome {
-    let output = args.output.clone().unwrap_or_else(|| args.encoder.with_extension("pack"));
+    let output = args
+        .output
+        .clone()
+        .unwrap_or_else(|| args.encoder.with_extension("pack"));
     let encoder = EncoderFile::load(&args.encoder)
         .with_context(|| format!("could not read the encoder {}", args.encoder.display()))?;
     let data = Dataset::load(&args.calibration).context("could not read the calibration data")?;
     let windows = calibration_windows(&encoder, &data, args.windows as usize)?;
     let (bytes, layout) = pack(&encoder, &windows, args.no_background)?;
-    let report = report::measure(&encoder, &bytes, &windows, &layout)?;
+    let mut report = report::measure(&encoder, &bytes, &windows, &layout)?;
     files::write(&output, &bytes)?;
+    if let Some(labelled) = &args.labelled {
+        report.few_shot = Some(few_shot::measure(&args.encoder, &output, labelled)?);
+    }
     if args.json {
         println!("{}", report.json(&output));
     } else {
@@ -64,7 +75,11 @@ pub fn run(args: Args) -> Outcome {
 }
 
 /// Raw counts of up to `most` windows, spread over the recordings.
-fn calibration_windows(encoder: &EncoderFile, data: &Dataset, most: usize) -> Result<Vec<Vec<i16>>, Failure> {
+fn calibration_windows(
+    encoder: &EncoderFile,
+    data: &Dataset,
+    most: usize,
+) -> Result<Vec<Vec<i16>>, Failure> {
     let front = &encoder.frontend;
     if data.channels != front.channels {
         return Err(anyhow::anyhow!(
@@ -97,21 +112,32 @@ pub fn pack(
     let graph = Graph::read(&encoder.proto, [1, front.window, front.channels])?;
     let seen = calibrate(encoder, &graph, windows)?;
     let scales = quantize::scales(&graph, &seen, encoder.embedding_step);
-    let layers: Vec<_> =
-        graph.layers.iter().map(|l| quantize::layer(&graph, l, &scales)).collect::<Result<_, _>>()?;
+    let layers: Vec<_> = graph
+        .layers
+        .iter()
+        .map(|l| quantize::layer(&graph, l, &scales))
+        .collect::<Result<_, _>>()?;
     let layout = layout(&graph, &scales);
     let mut bytes = write(encoder, &graph, &scales, &layers, &layout, no_background)?;
     // The device's own check has the last word.
     let aligned = Aligned::new(&mut bytes);
-    headstart::EncoderPack::new(aligned.bytes()).context("the packer wrote a pack that does not check")?;
+    headstart::EncoderPack::new(aligned.bytes())
+        .context("the packer wrote a pack that does not check")?;
     Ok((bytes, layout))
 }
 
 /// The values of every tensor over the calibration windows, thinned out evenly.
-fn calibrate(encoder: &EncoderFile, graph: &Graph, windows: &[Vec<i16>]) -> anyhow::Result<Vec<Seen>> {
+fn calibrate(
+    encoder: &EncoderFile,
+    graph: &Graph,
+    windows: &[Vec<i16>],
+) -> anyhow::Result<Vec<Seen>> {
     let names: Vec<&str> = graph.tensors[1..].iter().map(|t| t.name.as_str()).collect();
     let float = FloatEncoder::with_outputs(encoder, &names)?;
-    let input: Vec<f32> = windows.iter().flat_map(|w| encoder.frontend.input(w)).collect();
+    let input: Vec<f32> = windows
+        .iter()
+        .flat_map(|w| encoder.frontend.input(w))
+        .collect();
     let mut seen = vec![thin(&input)];
     for rows in float.run(&input)? {
         seen.push(thin(&rows.concat()));

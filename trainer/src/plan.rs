@@ -30,7 +30,13 @@ const TRIES: u64 = 400;
 /// orders are shuffled with a fixed seed until the lower bound is met or the tries are used up.
 pub fn plan(buffers: &[Buffer]) -> Plan {
     let steps = buffers.iter().map(|b| *b.alive.end()).max().unwrap_or(0);
-    let live = |step| buffers.iter().filter(|b| b.alive.contains(&step)).map(|b| b.size).sum();
+    let live = |step| {
+        buffers
+            .iter()
+            .filter(|b| b.alive.contains(&step))
+            .map(|b| b.size)
+            .sum()
+    };
     let lower_bound: usize = (0..=steps).map(live).max().unwrap_or(0);
     let mut order: Vec<usize> = (0..buffers.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(buffers[i].size));
@@ -41,7 +47,9 @@ pub fn plan(buffers: &[Buffer]) -> Plan {
             break;
         }
         for i in (1..order.len()).rev() {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             order.swap(i, (random >> 33) as usize % (i + 1));
         }
         let next = place(buffers, &order);
@@ -49,7 +57,11 @@ pub fn plan(buffers: &[Buffer]) -> Plan {
             best = next;
         }
     }
-    Plan { offsets: best.0, arena: best.1, lower_bound }
+    Plan {
+        offsets: best.0,
+        arena: best.1,
+        lower_bound,
+    }
 }
 
 /// Puts each buffer at the lowest place that is free for its whole life.
@@ -62,8 +74,11 @@ fn place(buffers: &[Buffer], order: &[usize]) -> (Vec<usize>, usize) {
             let (a, b) = (&buffers[i].alive, &buffers[p].alive);
             a.start() <= b.end() && b.start() <= a.end()
         };
-        let mut taken: Vec<(usize, usize)> =
-            placed.iter().filter(rival).map(|&p| (offsets[p], offsets[p] + buffers[p].size)).collect();
+        let mut taken: Vec<(usize, usize)> = placed
+            .iter()
+            .filter(rival)
+            .map(|&p| (offsets[p], offsets[p] + buffers[p].size))
+            .collect();
         taken.sort_unstable();
         let mut at = 0;
         for (from, to) in taken {
@@ -89,8 +104,18 @@ mod tests {
 
     #[test]
     fn a_chain_and_a_residual_meet_the_lower_bound() {
-        let chain = [buffer(768, 0..=1), buffer(1536, 1..=2), buffer(1024, 2..=3), buffer(64, 3..=4)];
-        let residual = [buffer(100, 0..=1), buffer(400, 1..=4), buffer(400, 2..=3), buffer(400, 3..=4)];
+        let chain = [
+            buffer(768, 0..=1),
+            buffer(1536, 1..=2),
+            buffer(1024, 2..=3),
+            buffer(64, 3..=4),
+        ];
+        let residual = [
+            buffer(100, 0..=1),
+            buffer(400, 1..=4),
+            buffer(400, 2..=3),
+            buffer(400, 3..=4),
+        ];
         for buffers in [&chain[..], &residual] {
             let plan = plan(buffers);
             assert_eq!(plan.arena, plan.lower_bound);
@@ -99,7 +124,9 @@ mod tests {
 
     #[test]
     fn buffers_that_live_together_do_not_touch() {
-        let buffers: Vec<Buffer> = (0..40).map(|i| buffer(i * 37 % 91 + 1, i / 2..=i / 2 + i % 5)).collect();
+        let buffers: Vec<Buffer> = (0..40)
+            .map(|i| buffer(i * 37 % 91 + 1, i / 2..=i / 2 + i % 5))
+            .collect();
         let plan = plan(&buffers);
         for (i, a) in buffers.iter().enumerate() {
             for (j, b) in buffers.iter().enumerate().skip(i + 1) {

@@ -29,7 +29,9 @@ use views::{Windows, purpose};
 /// Two augmented views of each window learn to find each other among all others (SimCLR); labels
 /// in the data are not looked at. Writes an ONNX file with everything that a device needs.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = "Example:\n  headstart pretrain models/data/watch/pretrain.npz -o encoder.onnx\n\nThe same data, settings, machine and --threads give the same file, bit for bit.")]
+#[command(
+    after_help = "Example:\n  headstart pretrain models/data/watch/pretrain.npz -o encoder.onnx\n\nThe same data, settings, machine and --threads give the same file, bit for bit."
+)]
 pub struct Args {
     /// Recordings: an .npz file with x
     pub data: PathBuf,
@@ -104,11 +106,17 @@ pub fn run(args: Args) -> Outcome {
     let report = pretrain(&args, &stop).inspect_err(|failure| {
         if matches!(failure, Failure::Interrupted) {
             let checkpoint = args.checkpoint_path();
-            eprintln!("wrote {}; the same command with --resume goes on from there", checkpoint.display());
+            eprintln!(
+                "wrote {}; the same command with --resume goes on from there",
+                checkpoint.display()
+            );
         }
     })?;
     if args.json {
-        println!("{}", serde_json::to_string(&report).context("could not write JSON")?);
+        println!(
+            "{}",
+            serde_json::to_string(&report).context("could not write JSON")?
+        );
     } else {
         print(&report);
     }
@@ -118,7 +126,10 @@ pub fn run(args: Args) -> Outcome {
 fn print(report: &Report) {
     println!("encoder      {}", report.encoder.display());
     println!("sha256       {}", report.sha256);
-    println!("size         {} parameters, {} multiply-accumulates a window", report.parameters, report.macs);
+    println!(
+        "size         {} parameters, {} multiply-accumulates a window",
+        report.parameters, report.macs
+    );
     println!(
         "training     {} windows, {} epochs, {:.0} s, {:.0} windows/s",
         report.windows, report.epochs, report.seconds, report.windows_per_second
@@ -127,7 +138,10 @@ fn print(report: &Report) {
         "quality      loss {:.3}, alignment {:.3}, uniformity {:.2}, effective rank {:.1}",
         report.loss, report.alignment, report.uniformity, report.effective_rank
     );
-    println!("export       within {:.1e} of the trained network", report.export_difference);
+    println!(
+        "export       within {:.1e} of the trained network",
+        report.export_difference
+    );
 }
 
 impl Args {
@@ -153,12 +167,13 @@ pub fn pretrain(args: &Args, stop: &AtomicBool) -> Result<Report, Failure> {
     }
     let data = Dataset::load(&args.data).map_err(anyhow::Error::from)?;
     args.settings.check(&data)?;
-    let rate = args
-        .rate
-        .or(data.rate_hz)
-        .ok_or_else(|| Failure::Usage("the data does not say how many samples it has a second: give --rate".into()))?;
+    let rate = args.rate.or(data.rate_hz).ok_or_else(|| {
+        Failure::Usage("the data does not say how many samples it has a second: give --rate".into())
+    })?;
     if data.recordings.len() == 1 {
-        eprintln!("warning: there is one recording only; what is the same all through it can't be learned");
+        eprintln!(
+            "warning: there is one recording only; what is the same all through it can't be learned"
+        );
     }
     let threads = match args.threads {
         Some(threads) => threads as usize,
@@ -193,7 +208,13 @@ fn writable(file: &Path) -> anyhow::Result<()> {
 }
 
 /// Exports, checks and writes the encoder.
-fn write(args: &Args, data: &Dataset, rate: f32, trained: &Trained, windows: &Windows) -> anyhow::Result<Report> {
+fn write(
+    args: &Args,
+    data: &Dataset,
+    rate: f32,
+    trained: &Trained,
+    windows: &Windows,
+) -> anyhow::Result<Report> {
     let settings = &args.settings;
     let shape = settings.shape(data.channels);
     let device = Device::flex();
@@ -203,7 +224,8 @@ fn write(args: &Args, data: &Dataset, rate: f32, trained: &Trained, windows: &Wi
     let views = windows.views(&all, purpose::PROBE, 1);
     let pairs = export::embed(&trained.encoder, shape, &views, &device);
     let (first, second) = pairs.split_at(pairs.len() / 2);
-    let background = background::background(&embeddings, first, second, shape.dim, background::MAX_RANK);
+    let background =
+        background::background(&embeddings, first, second, shape.dim, background::MAX_RANK);
 
     let frontend = SensorFrontend {
         kind: "sensor".into(),
@@ -211,13 +233,20 @@ fn write(args: &Args, data: &Dataset, rate: f32, trained: &Trained, windows: &Wi
         window: settings.window as usize,
         hop: settings.hop as usize,
         rate,
-        scale: data.scale.clone().unwrap_or_else(|| vec![1.0; data.channels]),
+        scale: data
+            .scale
+            .clone()
+            .unwrap_or_else(|| vec![1.0; data.channels]),
         mean: vec![0.0; data.channels],
         std: windows.std.clone(),
     };
     let bare = export::encode(&trained.encoder, shape, &[]);
     let command = command(args);
-    let identity = Sha256::new().chain_update(&bare).chain_update(&command).chain_update(data.sha256).finalize();
+    let identity = Sha256::new()
+        .chain_update(&bare)
+        .chain_update(&command)
+        .chain_update(data.sha256)
+        .finalize();
     let mut metadata = vec![
         ("frontend", serde_json::to_string(&frontend)?),
         ("background", background::to_base64(&background)),
@@ -231,8 +260,10 @@ fn write(args: &Args, data: &Dataset, rate: f32, trained: &Trained, windows: &Wi
         ("version", env!("CARGO_PKG_VERSION").into()),
     ];
     metadata.sort();
-    let metadata: Vec<(String, String)> =
-        metadata.into_iter().map(|(key, value)| (format!("headstart.{key}"), value)).collect();
+    let metadata: Vec<(String, String)> = metadata
+        .into_iter()
+        .map(|(key, value)| (format!("headstart.{key}"), value))
+        .collect();
     let bytes = export::encode(&trained.encoder, shape, &metadata);
     let export_difference = export::verify(&bytes, shape, &plain, &embeddings)?;
     files::write(&args.output, &bytes)?;
@@ -258,15 +289,23 @@ fn write(args: &Args, data: &Dataset, rate: f32, trained: &Trained, windows: &Wi
 /// and are left out, so that they don't change the file.
 fn command(args: &Args) -> String {
     let name = args.data.file_name().unwrap_or_default().to_string_lossy();
-    let flags = args.settings.flags().into_iter().map(|(flag, value)| format!("{flag} {value}"));
-    let words: Vec<String> = std::iter::once(format!("headstart pretrain {name}")).chain(flags).collect();
+    let flags = args
+        .settings
+        .flags()
+        .into_iter()
+        .map(|(flag, value)| format!("{flag} {value}"));
+    let words: Vec<String> = std::iter::once(format!("headstart pretrain {name}"))
+        .chain(flags)
+        .collect();
     words.join(" ")
 }
 
 /// The fixed-point step in which embeddings are normalised: a power of two that leaves the largest
 /// value seen 15 bits.
 fn embedding_step(embeddings: &[f32]) -> f32 {
-    let largest = embeddings.iter().fold(f32::MIN_POSITIVE, |a, v| a.max(v.abs()));
+    let largest = embeddings
+        .iter()
+        .fold(f32::MIN_POSITIVE, |a, v| a.max(v.abs()));
     (largest.log2().ceil() - 15.0).exp2()
 }
 

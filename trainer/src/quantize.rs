@@ -22,7 +22,11 @@ pub struct Scale {
 
 impl Scale {
     fn limits(self) -> (i32, i32) {
-        if self.wide { (-32768, 32767) } else { (-128, 127) }
+        if self.wide {
+            (-32768, 32767)
+        } else {
+            (-128, 127)
+        }
     }
 }
 
@@ -67,12 +71,26 @@ pub fn scales(graph: &Graph, seen: &[Seen], embedding_step: f32) -> Vec<Scale> {
     let mut scales: Vec<Scale> = seen
         .iter()
         .zip(&wide)
-        .map(|(values, &wide)| if wide { wide_scale(values) } else { best_scale(values) })
+        .map(|(values, &wide)| {
+            if wide {
+                wide_scale(values)
+            } else {
+                best_scale(values)
+            }
+        })
         .collect();
     let step = f64::from(embedding_step);
-    scales[graph.embedding] = Scale { step, zero_point: 0, wide: true };
+    scales[graph.embedding] = Scale {
+        step,
+        zero_point: 0,
+        wide: true,
+    };
     // A maximum is one of its inputs: it keeps their scale.
-    for layer in graph.layers.iter().filter(|l| matches!(l.op, Op::MaxPool(_))) {
+    for layer in graph
+        .layers
+        .iter()
+        .filter(|l| matches!(l.op, Op::MaxPool(_)))
+    {
         scales[layer.output] = scales[layer.inputs[0]];
     }
     scales
@@ -86,7 +104,11 @@ fn wide_tensors(graph: &Graph) -> Vec<bool> {
         let ends = matches!(layer.op, Op::Add) && wide[layer.output];
         for &input in &layer.inputs {
             let weighted = |l: &Layer| l.output == input && matches!(l.op, Op::Dense(_) | Op::Add);
-            let readers = graph.layers.iter().filter(|l| l.inputs.contains(&input)).count();
+            let readers = graph
+                .layers
+                .iter()
+                .filter(|l| l.inputs.contains(&input))
+                .count();
             wide[input] = ends && readers == 1 && graph.layers.iter().any(weighted);
         }
     }
@@ -101,7 +123,11 @@ fn wide_tensors(graph: &Graph) -> Vec<bool> {
 fn wide_scale(values: &[f32]) -> Scale {
     let largest = values.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     // Half as much again: an input in the field may be stronger than any in calibration.
-    Scale { step: f64::from(largest.max(1e-6)) * 1.5 / 32767.0, zero_point: 0, wide: true }
+    Scale {
+        step: f64::from(largest.max(1e-6)) * 1.5 / 32767.0,
+        zero_point: 0,
+        wide: true,
+    }
 }
 
 /// The int8 range with the smallest mean squared error: clipping rare extremes buys a finer step
@@ -112,15 +138,27 @@ fn best_scale(values: &[f32]) -> Scale {
     let candidates = (0..24).map(|i| 1.0 - 0.03 * f64::from(i));
     let scored = candidates.map(|shrink| {
         let scale = int8_scale(f64::from(low) * shrink, f64::from(high) * shrink);
-        (scale, values.iter().map(|&v| squared_error(scale, f64::from(v))).sum::<f64>())
+        (
+            scale,
+            values
+                .iter()
+                .map(|&v| squared_error(scale, f64::from(v)))
+                .sum::<f64>(),
+        )
     });
-    scored.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(int8_scale(-1.0, 1.0), |(scale, _)| scale)
+    scored
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .map_or(int8_scale(-1.0, 1.0), |(scale, _)| scale)
 }
 
 fn int8_scale(low: f64, high: f64) -> Scale {
     let step = (high - low) / 255.0;
     let zero_point = (-128.0 - low / step).round().clamp(-128.0, 127.0) as i32;
-    Scale { step, zero_point, wide: false }
+    Scale {
+        step,
+        zero_point,
+        wide: false,
+    }
 }
 
 fn squared_error(scale: Scale, value: f64) -> f64 {
@@ -130,7 +168,11 @@ fn squared_error(scale: Scale, value: f64) -> f64 {
 }
 
 /// Turns one layer into integers.
-pub fn layer(graph: &Graph, layer: &Layer, scales: &[Scale]) -> Result<QuantizedLayer, QuantizeError> {
+pub fn layer(
+    graph: &Graph,
+    layer: &Layer,
+    scales: &[Scale],
+) -> Result<QuantizedLayer, QuantizeError> {
     let (input, output) = (scales[layer.inputs[0]], scales[layer.output]);
     let mut quantized = match &layer.op {
         Op::Conv(_, weights) | Op::Dense(weights) => {
@@ -145,34 +187,58 @@ pub fn layer(graph: &Graph, layer: &Layer, scales: &[Scale]) -> Result<Quantized
             let taps = (window.kernel[0] * window.kernel[1]) as f64;
             let (multipliers, shift) = fixed(&[input.step / output.step / taps], 32);
             let bias = -input.zero_point * taps as i32;
-            QuantizedLayer { multipliers, shift, bias, ..QuantizedLayer::default() }
+            QuantizedLayer {
+                multipliers,
+                shift,
+                bias,
+                ..QuantizedLayer::default()
+            }
         }
-        Op::MaxPool(_) => QuantizedLayer { shift: 1, ..QuantizedLayer::default() },
+        Op::MaxPool(_) => QuantizedLayer {
+            shift: 1,
+            ..QuantizedLayer::default()
+        },
         Op::Add => add([input, scales[layer.inputs[1]]], output),
     };
     if layer.activation.slope != 1.0 {
         let slope = f64::from(layer.activation.slope);
-        let scaled = quantized.multipliers.iter().map(|&m| (f64::from(m) * slope).round() as i32);
+        let scaled = quantized
+            .multipliers
+            .iter()
+            .map(|&m| (f64::from(m) * slope).round() as i32);
         quantized.negative_multipliers = scaled.collect();
     }
     let (low, high) = output.limits();
     let bound = |value: f32| {
-        (f64::from(value) / output.step + f64::from(output.zero_point)).round().clamp(low.into(), high.into())
+        (f64::from(value) / output.step + f64::from(output.zero_point))
+            .round()
+            .clamp(low.into(), high.into())
     };
     quantized.low = bound(layer.activation.low) as i32;
     quantized.high = bound(layer.activation.high) as i32;
     let sums = macs_fit(graph, layer, &quantized);
-    if sums { Ok(quantized) } else { Err(too_large(layer)) }
+    if sums {
+        Ok(quantized)
+    } else {
+        Err(too_large(layer))
+    }
 }
 
 fn too_large(layer: &Layer) -> QuantizeError {
-    QuantizeError { layer: layer.name.clone(), why: "its sums can exceed 32 bits".into() }
+    QuantizeError {
+        layer: layer.name.clone(),
+        why: "its sums can exceed 32 bits".into(),
+    }
 }
 
 /// No input can overflow the accumulator.
 fn macs_fit(graph: &Graph, layer: &Layer, quantized: &QuantizedLayer) -> bool {
     let largest = |channel: usize, filter: &dyn Fn(usize) -> bool| {
-        let weights = quantized.weights.iter().enumerate().filter(|&(i, _)| filter(i));
+        let weights = quantized
+            .weights
+            .iter()
+            .enumerate()
+            .filter(|&(i, _)| filter(i));
         let sum: i64 = weights.map(|(_, &w)| i64::from(w).abs() * 128).sum();
         // A padded tap sees the zero point, which is within the same 128.
         sum + i64::from(quantized.biases[channel]).abs()
@@ -187,7 +253,13 @@ fn macs_fit(graph: &Graph, layer: &Layer, quantized: &QuantizedLayer) -> bool {
     };
     pooled
         && (0..channels).all(|c| {
-            let own = |i: usize| if depthwise { i % channels == c } else { i / filter == c };
+            let own = |i: usize| {
+                if depthwise {
+                    i % channels == c
+                } else {
+                    i / filter == c
+                }
+            };
             largest(c, &own) < 1 << 31
         })
 }
@@ -208,23 +280,44 @@ fn weighted(
     let steps: Vec<f64> = largest
         .iter()
         .zip(&weights.biases)
-        .map(|(l, &b)| (l / 127.0).max(f64::from(b).abs() / input.step / f64::from(1 << 30)).max(1e-12))
+        .map(|(l, &b)| {
+            (l / 127.0)
+                .max(f64::from(b).abs() / input.step / f64::from(1 << 30))
+                .max(1e-12)
+        })
         .collect();
     let mut sums = vec![0i64; steps.len()];
     let mut integers = Vec::with_capacity(weights.values.len());
     for (i, &w) in weights.values.iter().enumerate() {
-        let integer = (f64::from(w) / steps[channel(i)]).round().clamp(-127.0, 127.0) as i8;
+        let integer = (f64::from(w) / steps[channel(i)])
+            .round()
+            .clamp(-127.0, 127.0) as i8;
         sums[channel(i)] += i64::from(integer);
         integers.push(integer);
     }
-    let biases = weights.biases.iter().zip(&steps).zip(&sums).map(|((&bias, step), &sum)| {
-        let bias = (f64::from(bias) / (input.step * step)).round() as i64;
-        (bias - sum * i64::from(input.zero_point)).clamp(i32::MIN.into(), i32::MAX.into()) as i32
-    });
+    let biases = weights
+        .biases
+        .iter()
+        .zip(&steps)
+        .zip(&sums)
+        .map(|((&bias, step), &sum)| {
+            let bias = (f64::from(bias) / (input.step * step)).round() as i64;
+            (bias - sum * i64::from(input.zero_point)).clamp(i32::MIN.into(), i32::MAX.into())
+                as i32
+        });
     let biases = biases.collect();
-    let ratios: Vec<f64> = steps.iter().map(|step| input.step * step / output.step).collect();
+    let ratios: Vec<f64> = steps
+        .iter()
+        .map(|step| input.step * step / output.step)
+        .collect();
     let (multipliers, shift) = fixed(&ratios, 32);
-    QuantizedLayer { weights: integers, biases, multipliers, shift, ..QuantizedLayer::default() }
+    QuantizedLayer {
+        weights: integers,
+        biases,
+        multipliers,
+        shift,
+        ..QuantizedLayer::default()
+    }
 }
 
 fn add(inputs: [Scale; 2], output: Scale) -> QuantizedLayer {
@@ -233,7 +326,12 @@ fn add(inputs: [Scale; 2], output: Scale) -> QuantizedLayer {
     let (multipliers, shift) = fixed_to(&ratios, 31, 1 << 22);
     let add = [multipliers[0], multipliers[1]];
     let bias = -(inputs[0].zero_point * add[0] + inputs[1].zero_point * add[1]);
-    QuantizedLayer { add, bias, shift, ..QuantizedLayer::default() }
+    QuantizedLayer {
+        add,
+        bias,
+        shift,
+        ..QuantizedLayer::default()
+    }
 }
 
 /// Ratios as integers over 2^shift, the shift as large as `most` and 31-bit integers allow.
@@ -247,12 +345,17 @@ fn fixed_to(ratios: &[f64], most: u8, limit: i32) -> (Vec<i32>, u8) {
     while shift > 1 && largest * (1u64 << shift) as f64 > f64::from(limit) {
         shift -= 1;
     }
-    let scaled = ratios.iter().map(|r| (r * (1u64 << shift) as f64).round().min(f64::from(limit)) as i32);
+    let scaled = ratios
+        .iter()
+        .map(|r| (r * (1u64 << shift) as f64).round().min(f64::from(limit)) as i32);
     (scaled.collect(), shift)
 }
 
 /// Counts to the input's int8, as the device's front end computes it.
-pub fn frontend(front: &SensorFrontend, input: Scale) -> Result<(Vec<ChannelScale>, u8), QuantizeError> {
+pub fn frontend(
+    front: &SensorFrontend,
+    input: Scale,
+) -> Result<(Vec<ChannelScale>, u8), QuantizeError> {
     let numbers = |c: usize| {
         let ratio = f64::from(front.scale[c]) / (f64::from(front.std[c]) * input.step);
         let mean = f64::from(front.mean[c]) / (f64::from(front.std[c]) * input.step);
@@ -261,12 +364,17 @@ pub fn frontend(front: &SensorFrontend, input: Scale) -> Result<(Vec<ChannelScal
     let wanted: Vec<(f64, f64)> = (0..front.channels).map(numbers).collect();
     let fits = |shift: u8| {
         let unit = f64::from(1u32 << shift);
-        wanted.iter().all(|(m, b)| m * unit <= 32768.0 && (b * unit).abs() <= f64::from(1 << 29))
+        wanted
+            .iter()
+            .all(|(m, b)| m * unit <= 32768.0 && (b * unit).abs() <= f64::from(1 << 29))
     };
-    let shift = (1..=24).rev().find(|&s| fits(s)).ok_or_else(|| QuantizeError {
-        layer: "input".into(),
-        why: "the sensor's scale is too far from the encoder's: check `scale` and `std`".into(),
-    })?;
+    let shift = (1..=24)
+        .rev()
+        .find(|&s| fits(s))
+        .ok_or_else(|| QuantizeError {
+            layer: "input".into(),
+            why: "the sensor's scale is too far from the encoder's: check `scale` and `std`".into(),
+        })?;
     let unit = f64::from(1u32 << shift);
     let scale = |&(m, b): &(f64, f64)| ChannelScale {
         multiplier: (m * unit).round() as i32,

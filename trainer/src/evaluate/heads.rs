@@ -46,7 +46,9 @@ impl<'a> AnyHead<'a> {
     /// `words` must hold [`SoftmaxHead::words`].
     pub fn new(kind: HeadKind, pack: Option<&EncoderPack<'_>>, words: &'a mut [f32]) -> Self {
         match kind {
-            HeadKind::Prototype => AnyHead::Prototype(pack.map(PrototypeHead::new).unwrap_or_default()),
+            HeadKind::Prototype => {
+                AnyHead::Prototype(pack.map(PrototypeHead::new).unwrap_or_default())
+            }
             HeadKind::Softmax => {
                 let spread = pack.map(Spread::new).unwrap_or_default();
                 AnyHead::Softmax(SoftmaxHead::with_spread(spread, words))
@@ -172,7 +174,9 @@ fn run(
     for (&class, windows) in episode.classes.iter().zip(&episode.query) {
         let correct = |p: Prediction| p.label == label(class);
         let answer = |&&window: &&usize| {
-            let prediction = embedded.get(window).and_then(|e| head.predict(&statistics, e));
+            let prediction = embedded
+                .get(window)
+                .and_then(|e| head.predict(&statistics, e));
             prediction.is_some_and(correct)
         };
         right += windows.iter().filter(answer).count();

@@ -19,7 +19,10 @@ pub fn reinitialise(proto: &ModelProto, seed: u64) -> anyhow::Result<ModelProto>
     let graph = proto.graph.as_mut().context("the file has no graph")?;
     let mut fan_in: BTreeMap<&str, Option<usize>> = BTreeMap::new();
     for node in &graph.node {
-        let transposed = node.attribute.iter().any(|a| a.name == "transB" && a.i != 0);
+        let transposed = node
+            .attribute
+            .iter()
+            .any(|a| a.name == "transB" && a.i != 0);
         let weights = node.input.get(1).map_or("", |name| name.as_str());
         let dims = graph.initializer.iter().find(|t| t.name == weights);
         let dims = || dims.map_or(&[][..], |t| &t.dims);
@@ -28,7 +31,11 @@ pub fn reinitialise(proto: &ModelProto, seed: u64) -> anyhow::Result<ModelProto>
             "Gemm" => dims().get(usize::from(transposed)).copied().unwrap_or(0),
             _ => continue,
         };
-        ensure!(fan > 0, "the weights of node `{}` are not stored", node.name);
+        ensure!(
+            fan > 0,
+            "the weights of node `{}` are not stored",
+            node.name
+        );
         fan_in.insert(weights, Some(fan as usize));
         if let Some(bias) = node.input.get(2) {
             fan_in.insert(bias, None);
@@ -49,7 +56,10 @@ pub fn reinitialise(proto: &ModelProto, seed: u64) -> anyhow::Result<ModelProto>
 }
 
 fn fill(tensor: &mut TensorProto, mut value: impl FnMut() -> f64) -> anyhow::Result<()> {
-    let length = tensor.dims.iter().try_fold(1usize, |n, &d| n.checked_mul(usize::try_from(d).ok()?));
+    let length = tensor
+        .dims
+        .iter()
+        .try_fold(1usize, |n, &d| n.checked_mul(usize::try_from(d).ok()?));
     let stored = tensor.raw_data.len() / 4 + tensor.float_data.len();
     ensure!(
         length == Some(stored),
@@ -57,7 +67,9 @@ fn fill(tensor: &mut TensorProto, mut value: impl FnMut() -> f64) -> anyhow::Res
         tensor.name
     );
     tensor.float_data.clear();
-    tensor.raw_data = (0..stored).flat_map(|_| (value() as f32).to_le_bytes()).collect();
+    tensor.raw_data = (0..stored)
+        .flat_map(|_| (value() as f32).to_le_bytes())
+        .collect();
     Ok(())
 }
 
@@ -65,7 +77,10 @@ fn fill(tensor: &mut TensorProto, mut value: impl FnMut() -> f64) -> anyhow::Res
 /// Deviates*, G. E. P. Box and Mervin E. Muller, 1958).
 fn normal(rng: &mut ChaCha8Rng) -> f64 {
     let mut uniform = || (rng.next_u32() as f64 + 0.5) / 4_294_967_296.0;
-    let (radius, angle) = ((-2.0 * uniform().ln()).sqrt(), std::f64::consts::TAU * uniform());
+    let (radius, angle) = (
+        (-2.0 * uniform().ln()).sqrt(),
+        std::f64::consts::TAU * uniform(),
+    );
     radius * angle.cos()
 }
 

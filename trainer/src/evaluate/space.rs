@@ -1,21 +1,23 @@
 //! What heads can work on: embeddings of an encoder, and its rivals brought into the same integer
 //! space.
 
+mod open;
+
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use headstart::pack::{Artefact, MAGIC};
+use headstart::pack::Artefact;
 use headstart::{Embedding, Encoder, EncoderPack, PackedEncoder};
 
 use super::parallel::parallel;
 use super::progress::Progress;
-use super::random;
 use crate::dataset::{Dataset, Window};
 use crate::encoder_file::{EncoderFile, SensorFrontend};
 use crate::features::{Feature, Standardisation};
-use crate::files;
 use crate::float::FloatEncoder;
 use crate::pack::Aligned;
+
+pub use open::{Opened, open, plain, random_twin};
 
 /// Windows that are embedded between two looks at the progress.
 const BATCH: usize = 256;
@@ -99,14 +101,18 @@ pub struct Space {
     source: Source,
 }
 
+/// How windows become vectors.
 enum Source {
+    /// An ONNX graph, then a fixed-point step.
     Float {
         encoder: FloatEncoder,
         frontend: SensorFrontend,
         step: f32,
         centre: Vec<i32>,
     },
+    /// The integer encoder.
     Pack,
+    /// No encoder at all.
     Plain {
         feature: Feature,
         window: usize,
@@ -120,7 +126,10 @@ pub struct Embedded(Vec<Option<Vec<i8>>>);
 impl Embedded {
     /// The embedding of window number `at`; `None` where the window carries no signal.
     pub fn get(&self, at: usize) -> Option<Embedding<'_>> {
-        self.0.get(at)?.as_deref().and_then(|values| Embedding::new(values).ok())
+        self.0
+            .get(at)?
+            .as_deref()
+            .and_then(|values| Embedding::new(values).ok())
     }
 
     /// Windows that carry no signal.
@@ -134,145 +143,6 @@ impl Embedded {
     }
 }
 
-/// An encoder's file, opened.
-pub struct Opened {
-    /// The encoder.
-    pub space: Space,
-    /// The windows that it takes.
-    pub input: Input,
-    /// The file's contents, where it is an ONNX file.
-    pub file: Option<EncoderFile>,
-}
-
-/// Opens a .pack or an .onnx, whichever the bytes are.
-pub fn open(path: &Path) -> anyhow::Result<Opened> {
-    ensure!(
-        !path.is_dir(),
-        "{} is a folder; give an encoder, .onnx or .pack",
-        path.display()
-    );
-    let bytes = files::read(path)?;
-    if bytes.starts_with(b"PK\x03\x04") {
-        bail!(
-            "{} is an .npz file, not an encoder; the encoder comes first: headstart evaluate ENCODER DATA",
-            path.display()
-        );
-    }
-    let packed = path.extension().is_some_and(|e| e == "pack") || bytes.starts_with(&MAGIC);
-    let opened = if packed { open_pack(&bytes) } else { open_onnx(&bytes) };
-    let mut opened =
-        opened.with_context(|| format!("could not read the encoder {}", path.display()))?;
-    opened.space.encoder = Some(path.display().to_string());
-    Ok(opened)
-}
-
-fn open_pack(bytes: &[u8]) -> anyhow::Result<Opened> {
-    let aligned = Aligned::new(bytes);
-    let pack = EncoderPack::new(aligned.bytes())?;
-    let frontend = pack.frontend();
-    let input = Input {
-        channels: frontend.channels,
-        window: frontend.window,
-        hop: frontend.hop,
-        rate: frontend.rate_hz,
-    };
-    let (dim, artefact) = (pack.dim(), pack.artefact());
-    let space = Space {
-        features: Features::Encoder,
-        encoder: None,
-        dim,
-        artefact,
-        pack: Some(aligned),
-        source: Source::Pack,
-    };
-    Ok(Opened { space, input, file: None })
-}
-
-fn open_onnx(bytes: &[u8]) -> anyhow::Result<Opened> {
-    let file = EncoderFile::from_bytes(bytes)?;
-    let Some(background) = &file.background else {
-        bail!(
-            "it has no background mean, which its embedding space needs: run `headstart background`"
-        );
-    };
-    let step = file.embedding_step;
-    let frontend = file.frontend.clone();
-    let input = Input {
-        channels: frontend.channels,
-        window: frontend.window,
-        hop: frontend.hop,
-        rate: frontend.rate,
-    };
-    let source = Source::Float {
-        encoder: FloatEncoder::new(&file).context("its graph does not run")?,
-        frontend,
-        step,
-        centre: fixed(&background.mean, step).collect(),
-    };
-    let space = Space {
-        features: Features::Encoder,
-        encoder: None,
-        dim: background.mean.len(),
-        artefact: file.sha256,
-        pack: None,
-        source,
-    };
-    Ok(Opened { space, input, file: Some(file) })
-}
-
-/// The encoder with random weights. Its centre and fixed-point step come from `background`, as
-/// those of a pretrained one do.
-pub fn random_twin(file: &EncoderFile, background: &Dataset, seed: u64) -> anyhow::Result<Space> {
-    let mut twin = file.clone();
-    twin.proto = random::reinitialise(&file.proto, seed)?;
-    let (encoder, frontend) = (FloatEncoder::new(&twin)?, file.frontend.clone());
-    let windows = background.windows(frontend.window, frontend.hop);
-    let progress = Progress::new("random encoder, background windows", windows.len());
-    let rows = raw_rows(&encoder, &frontend, background, &windows, &progress)?;
-    let dim = rows.first().map_or(0, Vec::len);
-    let mean: Vec<f32> = (0..dim)
-        .map(|d| (rows.iter().map(|r| f64::from(r[d])).sum::<f64>() / rows.len() as f64) as f32)
-        .collect();
-    let largest = rows.iter().flatten().fold(0.0f32, |m, v| m.max(v.abs()));
-    ensure!(
-        largest > 0.0,
-        "the random encoder gives zeros only; try another --seed"
-    );
-    let step = largest / 32_767.0;
-    Ok(Space {
-        features: Features::Random,
-        encoder: None,
-        dim,
-        artefact: file.sha256,
-        pack: None,
-        source: Source::Float {
-            encoder,
-            frontend,
-            step,
-            centre: fixed(&mean, step).collect(),
-        },
-    })
-}
-
-/// A rival without training: standardised over `background`, centre 0.
-pub fn plain(feature: Feature, background: &Dataset, input: &Input) -> anyhow::Result<Space> {
-    let windows = background.windows(input.window, input.hop);
-    let standard = Standardisation::fit(&feature.extract(background, &windows, input.window))
-        .context("the background has no window")?;
-    let features = match feature {
-        Feature::RawWindow => Features::Raw,
-        Feature::HandMade => Features::HandMade,
-    };
-    Ok(Space {
-        features,
-        encoder: None,
-        dim: standard.mean.len(),
-        artefact: [0; 32],
-        pack: None,
-        source: Source::Plain { feature, window: input.window, standard },
-    })
-}
-
 impl Space {
     /// Lets an ONNX encoder's heads start from its background statistics, as those of its pack
     /// do: heads take them from a pack, so one is made in memory. A graph that no pack can hold
@@ -280,7 +150,9 @@ impl Space {
     pub fn with_heads_of(&mut self, file: &EncoderFile, data: &Dataset) -> Option<String> {
         let frontend = &file.frontend;
         let windows = data.windows(frontend.window, frontend.hop);
-        let some = windows.iter().step_by(windows.len().div_ceil(CALIBRATION).max(1));
+        let some = windows
+            .iter()
+            .step_by(windows.len().div_ceil(CALIBRATION).max(1));
         let counts: Vec<Vec<i16>> = some
             .map(|w| frontend.counts(data.window(w.start, frontend.window)))
             .collect();
@@ -321,7 +193,12 @@ impl Space {
     pub fn embed(&self, data: &Dataset, windows: &[Window]) -> anyhow::Result<Embedded> {
         let progress = Progress::new(format!("embedding with {}", self.name()), windows.len());
         let values = match &self.source {
-            Source::Float { encoder, frontend, step, centre } => {
+            Source::Float {
+                encoder,
+                frontend,
+                step,
+                centre,
+            } => {
                 let rows = raw_rows(encoder, frontend, data, windows, &progress)?;
                 let length = rows.first().map_or(self.dim, Vec::len);
                 ensure!(
@@ -330,14 +207,23 @@ impl Space {
                     self.name(),
                     self.dim
                 );
-                rows.iter().map(|row| normalise(row, *step, centre)).collect()
+                rows.iter()
+                    .map(|row| normalise(row, *step, centre))
+                    .collect()
             }
             Source::Pack => self.embed_packed(data, windows, &progress)?,
-            Source::Plain { feature, window, standard } => {
+            Source::Plain {
+                feature,
+                window,
+                standard,
+            } => {
                 let mut vectors = feature.extract(data, windows, *window);
                 standard.apply(&mut vectors);
                 let centre = vec![0; self.dim];
-                vectors.iter().map(|v| normalise(v, FINE_STEP, &centre)).collect()
+                vectors
+                    .iter()
+                    .map(|v| normalise(v, FINE_STEP, &centre))
+                    .collect()
             }
         };
         Ok(Embedded(values))
@@ -377,7 +263,8 @@ fn stored_counts(data: &Dataset) -> anyhow::Result<Vec<i16>> {
             "the data has floating-point values, but a .pack takes a sensor's counts: save x as int16 with an array scale (physical units per count), or evaluate the .onnx"
         );
     };
-    let count = |(value, scale): (&f32, &f32)| (value / scale).round().clamp(-32768.0, 32767.0) as i16;
+    let count =
+        |(value, scale): (&f32, &f32)| (value / scale).round().clamp(-32768.0, 32767.0) as i16;
     Ok(data.x.iter().zip(scale.iter().cycle()).map(count).collect())
 }
 
@@ -391,13 +278,17 @@ fn raw_rows(
 ) -> anyhow::Result<Vec<Vec<f32>>> {
     let mut rows = Vec::with_capacity(windows.len());
     for batch in windows.chunks(BATCH) {
-        let input = |w: &Window| frontend.input(&frontend.counts(data.window(w.start, frontend.window)));
+        let input =
+            |w: &Window| frontend.input(&frontend.counts(data.window(w.start, frontend.window)));
         let inputs: Vec<f32> = batch.iter().flat_map(input).collect();
         rows.extend(encoder.embed(&inputs)?);
         progress.add(batch.len());
     }
     let finite = rows.iter().flatten().all(|v| v.is_finite());
-    ensure!(finite, "the encoder gives NaN or infinity: its weights are damaged");
+    ensure!(
+        finite,
+        "the encoder gives NaN or infinity: its weights are damaged"
+    );
     Ok(rows)
 }
 

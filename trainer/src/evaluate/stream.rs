@@ -5,8 +5,9 @@
 //! through [`headstart::Learner::push`]. Each stretch is a stream of its own: the recordings were
 //! not made one after the other.
 
+mod table;
+
 use std::collections::{BTreeSet, HashMap};
-use std::fmt::Write as _;
 
 use anyhow::anyhow;
 use headstart::embedding::ZeroEmbedding;
@@ -15,65 +16,20 @@ use headstart::learner::LearnerError;
 use headstart::pack::{Artefact, EncoderPack};
 use headstart::stream::{Detection, Stream};
 use headstart::{Embedding, Encoder, Learner, Samples, Statistics};
-use serde::Serialize;
 
 use super::heads::{AnyHead, HeadKind, Memory, label};
 use super::parallel::parallel;
 use super::progress::Progress;
 use super::select::distinct_groups;
 use super::space::{Input, Space};
-use super::table::{Row, width};
+use super::table::Row;
 use crate::dataset::{Dataset, Window, starts};
 use crate::episode::{Cut, Episode, Protocol, Sampler, Score};
 
+pub use table::{Figure, StreamRow, text};
+
 /// Random teachings of each subject.
 pub const TEACHINGS: usize = 20;
-
-/// A figure with half its 95 % interval over the subjects; `None` where nothing of the kind was
-/// there to be counted.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Figure {
-    /// The mean over subjects and teachings.
-    pub mean: Option<f64>,
-    /// `None` where there is one subject only.
-    pub ci95_groups: Option<f64>,
-}
-
-/// How one head on one kind of features did on streams.
-#[derive(Clone, Debug, Serialize)]
-pub struct StreamRow {
-    /// The data file.
-    pub dataset: String,
-    /// As in [`Row`].
-    pub encoder: Option<String>,
-    /// As in [`Row`].
-    pub features: &'static str,
-    /// As in [`Row`].
-    pub head: &'static str,
-    /// Classes taught.
-    pub ways: usize,
-    /// Examples of each.
-    pub shots: usize,
-    /// Subjects.
-    pub subjects: usize,
-    /// Teachings of each subject.
-    pub teachings: usize,
-    /// Hours of sensor data that were run, over all subjects, for one teaching of each.
-    pub hours: f64,
-    /// Detections of the right class in a recording of a taught class.
-    pub right_per_recording: Figure,
-    /// The fraction of recordings of taught classes in which the class was detected at all.
-    pub found: Figure,
-    /// Detections of a wrong class per hour of taught classes.
-    pub false_alarms_per_hour_taught: Figure,
-    /// Detections per hour of classes that were not taught: all are wrong.
-    pub false_alarms_per_hour_untaught: Figure,
-    /// From a stream's first sample to its first right detection, where there is one.
-    pub latency_seconds: Figure,
-    /// For tables.
-    #[serde(skip)]
-    pub name: String,
-}
 
 /// What all rows share: the teachings, the streams, and what an encoder would be fed.
 pub struct Streams<'d> {
@@ -122,7 +78,11 @@ impl<'d> Streams<'d> {
         let mut lessons = Vec::new();
         for subject in distinct_groups(data) {
             // The recordings' first rows in `data`, in the order in which the filter keeps them.
-            let own: Vec<_> = data.recordings.iter().filter(|r| r.group == subject).collect();
+            let own: Vec<_> = data
+                .recordings
+                .iter()
+                .filter(|r| r.group == subject)
+                .collect();
             let alone = data.filter(|r| r.group == subject);
             let sampler = Sampler::new(&alone, Protocol::SameWearer, cut);
             let start = |window: usize| {
@@ -130,18 +90,33 @@ impl<'d> Streams<'d> {
                 let moved = alone.recordings[window.recording].rows.start;
                 window.start - moved + own[window.recording].rows.start
             };
-            for Episode { classes, support, .. } in sampler.episodes(ways, shots, TEACHINGS, seed)? {
+            for Episode {
+                classes, support, ..
+            } in sampler.episodes(ways, shots, TEACHINGS, seed)?
+            {
                 let taught = classes.iter().zip(&support);
                 let support = taught.flat_map(|(&c, ws)| ws.iter().map(move |&w| (c, w)));
-                let support = support.map(|(class, window)| (class, start(window))).collect();
+                let support = support
+                    .map(|(class, window)| (class, start(window)))
+                    .collect();
                 lessons.push(Lesson { subject, support });
             }
         }
-        let mut wanted: BTreeSet<usize> = lessons.iter().flat_map(|l| &l.support).map(|s| s.1).collect();
+        let mut wanted: BTreeSet<usize> = lessons
+            .iter()
+            .flat_map(|l| &l.support)
+            .map(|s| s.1)
+            .collect();
         for recording in &data.recordings {
             wanted.extend(starts(rest(&recording.rows, cut), cut.length, cut.hop));
         }
-        let windows = wanted.into_iter().map(|start| Window { recording: 0, start }).collect();
+        let windows = wanted
+            .into_iter()
+            .map(|start| Window {
+                recording: 0,
+                start,
+            })
+            .collect();
         Ok(Streams {
             data,
             input,
@@ -153,9 +128,17 @@ impl<'d> Streams<'d> {
     }
 
     /// Runs every lesson with one space and one head.
-    pub fn run(&self, space: &Space, kinds: &[HeadKind], row: &Row) -> anyhow::Result<Vec<StreamRow>> {
+    pub fn run(
+        &self,
+        space: &Space,
+        kinds: &[HeadKind],
+        row: &Row,
+    ) -> anyhow::Result<Vec<StreamRow>> {
         let values = space.embed(self.data, &self.windows)?.into_values();
-        let windows = self.windows.iter().map(|w| self.rows(w.start, self.input.window));
+        let windows = self
+            .windows
+            .iter()
+            .map(|w| self.rows(w.start, self.input.window));
         let known: HashMap<&[i16], Option<Vec<i8>>> = windows.zip(values).collect();
         let mut found = Vec::new();
         for &kind in kinds {
@@ -190,7 +173,11 @@ impl<'d> Streams<'d> {
     ) -> anyhow::Result<Tally> {
         let classes: BTreeSet<usize> = lesson.support.iter().map(|s| s.0).collect();
         let dim = space.dim;
-        let mut memory = Memory::new(dim, classes.len(), lesson.support.len().div_ceil(classes.len()));
+        let mut memory = Memory::new(
+            dim,
+            classes.len(),
+            lesson.support.len().div_ceil(classes.len()),
+        );
         let encoder = Recall {
             dim,
             input_len: self.input.window * self.input.channels,
@@ -211,8 +198,15 @@ impl<'d> Streams<'d> {
             }
         }
         let mut tally = Tally::default();
-        for recording in self.data.recordings.iter().filter(|r| r.group == lesson.subject) {
-            let Some(class) = recording.class else { continue };
+        for recording in self
+            .data
+            .recordings
+            .iter()
+            .filter(|r| r.group == lesson.subject)
+        {
+            let Some(class) = recording.class else {
+                continue;
+            };
             let rows = rest(&recording.rows, super::cut(&self.input));
             let taught = classes.contains(&class);
             self.stream(&mut learner, rows, class, taught, &mut tally)?;
@@ -266,8 +260,9 @@ impl<'d> Streams<'d> {
     fn summary(&self, tallies: &[Tally], kind: HeadKind, row: &Row) -> StreamRow {
         let over = |value: &dyn Fn(&Tally) -> Option<f64>| {
             let pairs = self.lessons.iter().zip(tallies);
-            let values: Vec<(u32, f64)> =
-                pairs.filter_map(|(l, t)| Some((l.subject, value(t)?))).collect();
+            let values: Vec<(u32, f64)> = pairs
+                .filter_map(|(l, t)| Some((l.subject, value(t)?)))
+                .collect();
             let score = Score::over(&values);
             Figure {
                 mean: score.map(|s| s.accuracy),
@@ -276,7 +271,10 @@ impl<'d> Streams<'d> {
         };
         let share = |count: u32, of: f64| (of > 0.0).then(|| f64::from(count) / of);
         let subjects = distinct_groups(self.data).len();
-        let seconds: f64 = tallies.iter().map(|t| t.taught_seconds + t.untaught_seconds).sum();
+        let seconds: f64 = tallies
+            .iter()
+            .map(|t| t.taught_seconds + t.untaught_seconds)
+            .sum();
         StreamRow {
             dataset: row.dataset.clone(),
             encoder: row.encoder.clone(),
@@ -289,7 +287,9 @@ impl<'d> Streams<'d> {
             hours: seconds / TEACHINGS as f64 / 3600.0,
             right_per_recording: over(&|t| share(t.right, t.taught.into())),
             found: over(&|t| share(t.found, t.taught.into())),
-            false_alarms_per_hour_taught: over(&|t| share(t.wrong_taught, t.taught_seconds / 3600.0)),
+            false_alarms_per_hour_taught: over(&|t| {
+                share(t.wrong_taught, t.taught_seconds / 3600.0)
+            }),
             false_alarms_per_hour_untaught: over(&|t| {
                 share(t.wrong_untaught, t.untaught_seconds / 3600.0)
             }),
@@ -340,53 +340,5 @@ impl Encoder for Recall<'_> {
             Some(None) => Err(EmbedError::Zero(ZeroEmbedding)),
             _ => Err(EmbedError::Runtime),
         }
-    }
-}
-
-/// The table for people.
-pub fn text(rows: &[StreamRow]) -> String {
-    let mut text = String::new();
-    for block in rows.chunk_by(|a, b| (a.ways, a.shots) == (b.ways, b.shots)) {
-        let Some(first) = block.first() else { continue };
-        let rule = Detection::default();
-        let _ = writeln!(
-            text,
-            "\nstreams, {} classes taught with {} examples each: {} subjects, {} teachings of each, {:.2} hours of sensor data\n\
-             a detection is {} windows in a row that agree; then {} windows of silence",
-            first.ways, first.shots, first.subjects, first.teachings, first.hours, rule.agree, rule.refractory
-        );
-        let width = width(block.iter().map(|r| r.name.as_str()));
-        let _ = writeln!(
-            text,
-            "{:width$}  {:<9}  {:>15}  {:>15}  {:>17}  {:>17}  {:>13}",
-            "", "", "right detections", "found, % of", "false alarms/hour", "false alarms/hour", "seconds to the"
-        );
-        let _ = writeln!(
-            text,
-            "{:width$}  {:<9}  {:>15}  {:>15}  {:>17}  {:>17}  {:>13}",
-            "features", "head", "a recording", "recordings", "in taught", "in untaught", "first right"
-        );
-        for row in block {
-            let _ = writeln!(
-                text,
-                "{:width$}  {:<9}  {:>15}  {:>15}  {:>17}  {:>17}  {:>13}",
-                row.name,
-                row.head,
-                figure(row.right_per_recording, 1.0),
-                figure(row.found, 100.0),
-                figure(row.false_alarms_per_hour_taught, 1.0),
-                figure(row.false_alarms_per_hour_untaught, 1.0),
-                figure(row.latency_seconds, 1.0),
-            );
-        }
-    }
-    text
-}
-
-fn figure(figure: Figure, unit: f64) -> String {
-    match (figure.mean, figure.ci95_groups) {
-        (Some(mean), Some(ci95)) => format!("{:.1} ±{:.1}", unit * mean, unit * ci95),
-        (Some(mean), None) => format!("{:.1}", unit * mean),
-        _ => "n/a".to_owned(),
     }
 }

@@ -1,3 +1,4 @@
+use super::select::Groups;
 use super::*;
 use crate::encoder_file::EncoderFile;
 
@@ -22,7 +23,7 @@ fn dataset(watch: Watch) -> Dataset {
     Dataset::load(&path).expect("valid")
 }
 
-fn open(bytes: &[u8], name: &str) -> Opened {
+fn opened(bytes: &[u8], name: &str) -> Opened {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join(name);
     std::fs::write(&path, bytes).expect("file");
@@ -53,13 +54,20 @@ fn heads_learn_what_there_is_and_nothing_else() {
             (0..4).map(|i| {
                 let from = whole.rows.start + 75 * i;
                 let (rows, class) = (from..from + 75, Some(i));
-                crate::dataset::Recording { rows, class, ..whole.clone() }
+                crate::dataset::Recording {
+                    rows,
+                    class,
+                    ..whole.clone()
+                }
             })
         })
         .collect();
     let space = space::plain(Feature::HandMade, &data, &input()).expect("windows");
     for kind in HeadKind::ALL {
-        let (own, none) = (accuracy(&space, &data, kind), accuracy(&space, &meaningless, kind));
+        let (own, none) = (
+            accuracy(&space, &data, kind),
+            accuracy(&space, &meaningless, kind),
+        );
         assert!(own > 0.95, "{kind:?}: {own}");
         assert!((0.15..0.75).contains(&none), "{kind:?}: {none}");
     }
@@ -68,7 +76,7 @@ fn heads_learn_what_there_is_and_nothing_else() {
 #[test]
 fn float_and_pack_agree_on_the_tiny_encoder() {
     let data = dataset(Watch::default());
-    let float = open(&tiny::onnx(), "tiny.onnx");
+    let float = opened(&tiny::onnx(), "tiny.onnx");
     let file = float.file.as_ref().expect("an .onnx");
     let counts: Vec<Vec<i16>> = data
         .windows(16, 8)
@@ -76,8 +84,11 @@ fn float_and_pack_agree_on_the_tiny_encoder() {
         .map(|w| file.frontend.counts(data.window(w.start, 16)))
         .collect();
     let (bytes, _) = crate::pack::pack(file, &counts, false).expect("packable");
-    let packed = open(&bytes, "tiny.pack");
-    assert_eq!((float.input, float.space.dim), (packed.input, packed.space.dim));
+    let packed = opened(&bytes, "tiny.pack");
+    assert_eq!(
+        (float.input, float.space.dim),
+        (packed.input, packed.space.dim)
+    );
     let windows = data.windows(16, 8);
     let a = float.space.embed(&data, &windows).expect("float");
     let b = packed.space.embed(&data, &windows).expect("packed");
@@ -87,7 +98,9 @@ fn float_and_pack_agree_on_the_tiny_encoder() {
         let dot: i32 = dot.map(|(&x, &y)| i32::from(x) * i32::from(y)).sum();
         Some(f64::from(dot) / f64::from(a.squared_norm() * b.squared_norm()).sqrt())
     };
-    let least = (0..windows.len()).map(|i| cosine(i).expect("a signal")).fold(1.0, f64::min);
+    let least = (0..windows.len())
+        .map(|i| cosine(i).expect("a signal"))
+        .fold(1.0, f64::min);
     assert!(least > 0.97, "{least}");
 }
 
@@ -103,8 +116,11 @@ fn a_random_twin_is_another_encoder_of_the_same_shape() {
     };
     assert_eq!(values(1), values(1));
     assert_ne!(values(1), values(2));
-    let own = open(&tiny::onnx(), "tiny.onnx").space;
-    assert_ne!(own.embed(&data, &windows).expect("embedded").into_values(), values(1));
+    let own = opened(&tiny::onnx(), "tiny.onnx").space;
+    assert_ne!(
+        own.embed(&data, &windows).expect("embedded").into_values(),
+        values(1)
+    );
     // The centre is the background's mean: embeddings point in all directions.
     let values = values(1);
     for d in 0..tiny::DIM {
@@ -127,25 +143,38 @@ fn silence_counts_as_wrong() {
     let space = space::plain(Feature::RawWindow, &background, &input()).expect("windows");
     let windows = data.windows(16, 8);
     let embedded = space.embed(&data, &windows).expect("embedded");
-    assert_eq!(embedded.silent(), windows.iter().filter(|w| w.recording == 0).count());
+    assert_eq!(
+        embedded.silent(),
+        windows.iter().filter(|w| w.recording == 0).count()
+    );
     let right = accuracy(&space, &data, HeadKind::Prototype);
     assert!(right.is_finite() && right < 1.0, "{right}");
 }
 
 #[test]
 fn streams_find_what_was_taught_and_count_what_was_not() {
-    let data = dataset(Watch { rows: 600, ..Watch::default() });
+    let data = dataset(Watch {
+        rows: 600,
+        ..Watch::default()
+    });
     let space = space::plain(Feature::HandMade, &data, &input()).expect("windows");
     let streams = Streams::new(&data, &space, input(), 2, 3, 0).expect("enough windows");
     let args = <Args as clap::Args>::augment_args(clap::Command::new("evaluate"));
     let args = args.get_matches_from(["evaluate", "tiny.onnx", "tiny.npz", "--ways", "2"]);
     let args = <Args as clap::FromArgMatches>::from_arg_matches(&args).expect("arguments");
-    let names = Names { args: &args, spaces: &[], kinds: &[] };
+    let names = Names {
+        args: &args,
+        spaces: &[],
+        kinds: &[],
+    };
     let row = names.row(&space, HeadKind::Prototype, Protocol::SameWearer, 3);
     let rows = streams.run(&space, &HeadKind::ALL, &row).expect("streams");
     assert_eq!(rows.len(), 2);
     for row in rows {
-        assert_eq!((row.subjects, row.teachings, row.ways), (3, stream::TEACHINGS, 2));
+        assert_eq!(
+            (row.subjects, row.teachings, row.ways),
+            (3, stream::TEACHINGS, 2)
+        );
         // 4 recordings of each of 3 subjects, 600 rows less the first third and the gap.
         let expected = 12.0 * (600.0 - 200.0 - 16.0) / 50.0 / 3600.0;
         assert!((row.hours - expected).abs() < 1e-9, "{}", row.hours);
@@ -177,14 +206,32 @@ fn selection_names_what_is_missing() {
         select(&data, Some(&names(classes)), Some(&groups), ways)
     };
     let kept = chosen(&["TAP", "3"], "1,3", 2).expect("a selection");
-    assert!(kept.recordings.iter().all(|r| [Some(1), Some(3)].contains(&r.class)));
-    assert_eq!((kept.recordings.len(), distinct_groups(&kept).into_iter().collect()), (4, vec![1, 3]));
+    assert!(
+        kept.recordings
+            .iter()
+            .all(|r| [Some(1), Some(3)].contains(&r.class))
+    );
+    assert_eq!(
+        (
+            kept.recordings.len(),
+            distinct_groups(&kept).into_iter().collect()
+        ),
+        (4, vec![1, 3])
+    );
     let cases = [
-        (chosen(&["jump"], "1", 2), 2, "there is no class jump; the data has nod, tap, turn, wave"),
+        (
+            chosen(&["jump"], "1", 2),
+            2,
+            "there is no class jump; the data has nod, tap, turn, wave",
+        ),
         (chosen(&["4"], "1", 2), 2, "there is no class 4"),
         (chosen(&["nod"], "1", 2), 1, "one class only (nod)"),
         (chosen(&["nod", "tap"], "9", 2), 1, "in groups 1, 2, 3"),
-        (chosen(&["nod", "tap"], "1", 3), 1, "3-way episodes need 3 classes, there are 2"),
+        (
+            chosen(&["nod", "tap"], "1", 3),
+            1,
+            "3-way episodes need 3 classes, there are 2",
+        ),
     ];
     for (result, code, expected) in cases {
         let failure = result.expect_err("should be refused");

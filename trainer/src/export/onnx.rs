@@ -53,7 +53,13 @@ impl GraphBuilder {
     }
 
     /// A dense layer; weight [out, in], bias [out] or none.
-    pub fn gemm(&mut self, name: &str, input: &str, weight: Weights, bias: Option<Weights>) -> String {
+    pub fn gemm(
+        &mut self,
+        name: &str,
+        input: &str,
+        weight: Weights,
+        bias: Option<Weights>,
+    ) -> String {
         let mut inputs = vec![input.to_string(), self.weights(name, "weight", weight)];
         inputs.extend(bias.map(|b| self.weights(name, "bias", b)));
         self.node(name, "Gemm", inputs, vec![int("transB", 1)])
@@ -90,7 +96,10 @@ impl GraphBuilder {
         };
         ModelProto {
             ir_version: IR_VERSION,
-            opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
+            opset_import: vec![OperatorSetIdProto {
+                domain: String::new(),
+                version: OPSET,
+            }],
             producer_name: "headstart".into(),
             producer_version: env!("CARGO_PKG_VERSION").into(),
             graph: Some(graph),
@@ -99,7 +108,13 @@ impl GraphBuilder {
         }
     }
 
-    fn node(&mut self, name: &str, kind: &str, input: Vec<String>, attribute: Vec<AttributeProto>) -> String {
+    fn node(
+        &mut self,
+        name: &str,
+        kind: &str,
+        input: Vec<String>,
+        attribute: Vec<AttributeProto>,
+    ) -> String {
         self.nodes.push(NodeProto {
             name: name.into(),
             op_type: kind.into(),
@@ -117,7 +132,11 @@ impl GraphBuilder {
             name: name.clone(),
             dims: weights.shape.iter().map(|&d| d as i64).collect(),
             data_type: DataType::Float as i32,
-            raw_data: weights.values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            raw_data: weights
+                .values
+                .iter()
+                .flat_map(|v| v.to_le_bytes())
+                .collect(),
             ..Default::default()
         });
         name
@@ -149,7 +168,10 @@ fn value(name: &str, sizes: &[usize]) -> ValueInfoProto {
     let fixed = sizes.iter().map(|&d| Value::DimValue(d as i64));
     let dim = std::iter::once(batch)
         .chain(fixed)
-        .map(|v| Dimension { value: Some(v), ..Default::default() })
+        .map(|v| Dimension {
+            value: Some(v),
+            ..Default::default()
+        })
         .collect();
     let tensor = type_proto::Tensor {
         elem_type: DataType::Float as i32,

@@ -2,33 +2,58 @@
 
 use std::collections::HashMap;
 
-use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto::DataType};
+use tract_onnx::pb::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto::DataType,
+};
 
 use super::{Activation, Graph, GraphError, Layer, Op, Tensor, Weights, Window};
 
 pub(super) fn read(proto: &ModelProto, input: [usize; 3]) -> Result<Graph, GraphError> {
     let empty = GraphProto::default();
     let graph = proto.graph.as_ref().unwrap_or(&empty);
-    let constants = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
-    let mut reader = Reader { constants, tensors: Vec::new(), layers: Vec::new(), by_name: HashMap::new() };
-    let first = graph.input.iter().find(|i| !reader.constants.contains_key(i.name.as_str()));
+    let constants = graph
+        .initializer
+        .iter()
+        .map(|t| (t.name.as_str(), t))
+        .collect();
+    let mut reader = Reader {
+        constants,
+        tensors: Vec::new(),
+        layers: Vec::new(),
+        by_name: HashMap::new(),
+    };
+    let first = graph
+        .input
+        .iter()
+        .find(|i| !reader.constants.contains_key(i.name.as_str()));
     reader.add_tensor(first.map_or("input", |i| &i.name), input);
     for node in &graph.node {
         reader.node(node)?;
     }
     let output = graph.output.first().map_or("", |o| &o.name);
-    let embedding = reader.by_name.get(output).copied().ok_or_else(|| GraphError::Invalid {
-        node: output.into(),
-        why: "no node writes the graph's output".into(),
-    })?;
-    let Reader { tensors, layers, .. } = reader;
+    let embedding = reader
+        .by_name
+        .get(output)
+        .copied()
+        .ok_or_else(|| GraphError::Invalid {
+            node: output.into(),
+            why: "no node writes the graph's output".into(),
+        })?;
+    let Reader {
+        tensors, layers, ..
+    } = reader;
     if tensors[embedding].shape[..2] != [1, 1] {
         return Err(GraphError::Invalid {
             node: output.into(),
-            why: "the output is not one vector: pool it first (`headstart import --pool mean`)".into(),
+            why: "the output is not one vector: pool it first (`headstart import --pool mean`)"
+                .into(),
         });
     }
-    Ok(Graph { tensors, layers, embedding })
+    Ok(Graph {
+        tensors,
+        layers,
+        embedding,
+    })
 }
 
 struct Reader<'p> {
@@ -41,7 +66,10 @@ struct Reader<'p> {
 
 impl<'p> Reader<'p> {
     fn add_tensor(&mut self, name: &str, shape: [usize; 3]) -> usize {
-        self.tensors.push(Tensor { name: name.into(), shape });
+        self.tensors.push(Tensor {
+            name: name.into(),
+            shape,
+        });
         self.by_name.insert(name.into(), self.tensors.len() - 1);
         self.tensors.len() - 1
     }
@@ -53,16 +81,35 @@ impl<'p> Reader<'p> {
             "AveragePool" | "MaxPool" => self.pool(node),
             "GlobalAveragePool" | "GlobalMaxPool" => self.global_pool(node),
             "Add" => self.add(node),
-            "Relu" => self.activation(node, Activation { low: 0.0, ..Activation::NONE }),
+            "Relu" => self.activation(
+                node,
+                Activation {
+                    low: 0.0,
+                    ..Activation::NONE
+                },
+            ),
             "LeakyRelu" => {
                 let slope = float(node, "alpha").unwrap_or(0.01);
-                self.activation(node, Activation { slope, ..Activation::NONE })
+                self.activation(
+                    node,
+                    Activation {
+                        slope,
+                        ..Activation::NONE
+                    },
+                )
             }
             "Clip" => {
                 let bound = |at, name| self.scalar(node, at).or_else(|| float(node, name));
                 let low = bound(1, "min").unwrap_or(f32::NEG_INFINITY);
                 let high = bound(2, "max").unwrap_or(f32::INFINITY);
-                self.activation(node, Activation { slope: 1.0, low, high })
+                self.activation(
+                    node,
+                    Activation {
+                        slope: 1.0,
+                        low,
+                        high,
+                    },
+                )
             }
             "Flatten" | "Reshape" | "Squeeze" => self.flatten(node),
             "Identity" | "Dropout" => {
@@ -83,9 +130,16 @@ impl<'p> Reader<'p> {
         let kernel = two(&dims[2..], 1).ok_or_else(|| unsupported(node, "1-D and 2-D only"))?;
         let window = window(node, kernel, int(node, "group").unwrap_or(1))?;
         if depth * window.groups != shape[2] || outputs % window.groups != 0 {
-            return Err(invalid(node, "its weights do not fit its input's channels and its groups"));
+            return Err(invalid(
+                node,
+                "its weights do not fit its input's channels and its groups",
+            ));
         }
-        let biases = if node.input.len() > 2 { self.constant(node, 2)?.1 } else { vec![0.0; outputs] };
+        let biases = if node.input.len() > 2 {
+            self.constant(node, 2)?.1
+        } else {
+            vec![0.0; outputs]
+        };
         let taps = kernel[0] * kernel[1];
         if values.len() != outputs * depth * taps || biases.len() != outputs {
             return Err(invalid(node, "its weights or biases have the wrong length"));
@@ -95,12 +149,23 @@ impl<'p> Reader<'p> {
         let mut ordered = vec![0.0; values.len()];
         for (i, &value) in values.iter().enumerate() {
             let (out, channel, tap) = (i / (depth * taps), i / taps % depth, i % taps);
-            let at = if depthwise { tap * outputs + out } else { (out * taps + tap) * depth + channel };
+            let at = if depthwise {
+                tap * outputs + out
+            } else {
+                (out * taps + tap) * depth + channel
+            };
             ordered[at] = value;
         }
         let out = slide(node, &window, shape)?;
-        let weights = Weights { values: ordered, biases };
-        let op = if depthwise { Op::Depthwise(window, weights) } else { Op::Conv(window, weights) };
+        let weights = Weights {
+            values: ordered,
+            biases,
+        };
+        let op = if depthwise {
+            Op::Depthwise(window, weights)
+        } else {
+            Op::Conv(window, weights)
+        };
         self.layer(node, op, vec![input], [out[0], out[1], outputs])
     }
 
@@ -111,14 +176,24 @@ impl<'p> Reader<'p> {
             return Err(unsupported(node, "alpha and beta must be 1, transA 0"));
         }
         let (dims, values) = self.constant(node, 1)?;
-        let [rows, columns] = dims[..] else { return Err(invalid(node, "its weights are no matrix")) };
+        let [rows, columns] = dims[..] else {
+            return Err(invalid(node, "its weights are no matrix"));
+        };
         let transposed = int(node, "transB").unwrap_or(0) != 0;
-        let (outputs, inputs) = if transposed { (rows, columns) } else { (columns, rows) };
+        let (outputs, inputs) = if transposed {
+            (rows, columns)
+        } else {
+            (columns, rows)
+        };
         let shape = self.tensors[input].shape;
         if inputs != self.tensors[input].len() || values.len() != inputs * outputs || outputs == 0 {
             return Err(invalid(node, "its weights do not fit its input"));
         }
-        let biases = if node.input.len() > 2 { self.constant(node, 2)?.1 } else { vec![0.0; outputs] };
+        let biases = if node.input.len() > 2 {
+            self.constant(node, 2)?.1
+        } else {
+            vec![0.0; outputs]
+        };
         if biases.len() != outputs {
             return Err(invalid(node, "its biases have the wrong length"));
         }
@@ -127,12 +202,19 @@ impl<'p> Reader<'p> {
         let mut ordered = vec![0.0; values.len()];
         for out in 0..outputs {
             for i in 0..inputs {
-                let from = if transposed { out * inputs + i } else { i * outputs + out };
+                let from = if transposed {
+                    out * inputs + i
+                } else {
+                    i * outputs + out
+                };
                 let (channel, pixel) = (i / pixels, i % pixels);
                 ordered[out * inputs + pixel * shape[2] + channel] = values[from];
             }
         }
-        let weights = Weights { values: ordered, biases };
+        let weights = Weights {
+            values: ordered,
+            biases,
+        };
         self.layer(node, Op::Dense(weights), vec![input], [1, 1, outputs])
     }
 
@@ -145,13 +227,23 @@ impl<'p> Reader<'p> {
         let average = node.op_type == "AveragePool";
         let padded = ints(node, "pads").iter().any(|&p| p != 0);
         if average && padded && int(node, "count_include_pad").unwrap_or(0) == 0 {
-            return Err(unsupported(node, "averages whose padding does not count are not packed yet"));
+            return Err(unsupported(
+                node,
+                "averages whose padding does not count are not packed yet",
+            ));
         }
         if window.dilation != [1, 1] || int(node, "ceil_mode").unwrap_or(0) != 0 {
-            return Err(unsupported(node, "pooling with dilation or ceil_mode is not packed yet"));
+            return Err(unsupported(
+                node,
+                "pooling with dilation or ceil_mode is not packed yet",
+            ));
         }
         let out = slide(node, &window, shape)?;
-        let op = if average { Op::AvgPool(window) } else { Op::MaxPool(window) };
+        let op = if average {
+            Op::AvgPool(window)
+        } else {
+            Op::MaxPool(window)
+        };
         self.layer(node, op, vec![input], [out[0], out[1], shape[2]])
     }
 
@@ -159,9 +251,19 @@ impl<'p> Reader<'p> {
         let input = self.input(node, 0)?;
         let [height, width, channels] = self.tensors[input].shape;
         let (stride, dilation, pad) = ([1, 1], [1, 1], [0, 0]);
-        let window = Window { kernel: [height, width], stride, dilation, pad, groups: 1 };
+        let window = Window {
+            kernel: [height, width],
+            stride,
+            dilation,
+            pad,
+            groups: 1,
+        };
         let average = node.op_type == "GlobalAveragePool";
-        let op = if average { Op::AvgPool(window) } else { Op::MaxPool(window) };
+        let op = if average {
+            Op::AvgPool(window)
+        } else {
+            Op::MaxPool(window)
+        };
         self.layer(node, op, vec![input], [1, 1, channels])
     }
 
@@ -181,10 +283,16 @@ impl<'p> Reader<'p> {
         let layer = self.layers.iter_mut().find(|l| l.output == input);
         let free = |l: &&mut Layer| !read && l.activation == Activation::NONE;
         let Some(layer) = layer.filter(free) else {
-            return Err(unsupported(node, "an activation must follow a layer that nobody else reads"));
+            return Err(unsupported(
+                node,
+                "an activation must follow a layer that nobody else reads",
+            ));
         };
         if next.slope != 1.0 && matches!(layer.op, Op::AvgPool(_) | Op::MaxPool(_) | Op::Add) {
-            return Err(unsupported(node, "LeakyRelu must follow a convolution or a dense layer"));
+            return Err(unsupported(
+                node,
+                "LeakyRelu must follow a convolution or a dense layer",
+            ));
         }
         layer.activation = next;
         // The calibration sees the tensor behind the activation.
@@ -213,7 +321,13 @@ impl<'p> Reader<'p> {
     ) -> Result<(), GraphError> {
         let output = self.add_tensor(node.output.first().map_or("", |o| o), shape);
         let name = name_of(node).to_owned();
-        self.layers.push(Layer { name, op, inputs, output, activation: Activation::NONE });
+        self.layers.push(Layer {
+            name,
+            op,
+            inputs,
+            output,
+            activation: Activation::NONE,
+        });
         Ok(())
     }
 
@@ -226,8 +340,10 @@ impl<'p> Reader<'p> {
     fn constant(&self, node: &NodeProto, at: usize) -> Result<(Vec<usize>, Vec<f32>), GraphError> {
         let name = node.input.get(at).map_or("", |n| n.as_str());
         let tensor = self.constants.get(name);
-        let tensor = tensor.ok_or_else(|| invalid(node, &format!("its weights `{name}` are not stored")))?;
-        floats(tensor).ok_or_else(|| invalid(node, &format!("its weights `{name}` are not plain f32")))
+        let tensor =
+            tensor.ok_or_else(|| invalid(node, &format!("its weights `{name}` are not stored")))?;
+        floats(tensor)
+            .ok_or_else(|| invalid(node, &format!("its weights `{name}` are not plain f32")))
     }
 
     fn scalar(&self, node: &NodeProto, at: usize) -> Option<f32> {
@@ -243,9 +359,19 @@ fn floats(tensor: &TensorProto) -> Option<(Vec<usize>, Vec<f32>)> {
     }
     let values = match tensor.raw_data.is_empty() {
         true => tensor.float_data.clone(),
-        false => tensor.raw_data.as_chunks().0.iter().map(|&c| f32::from_le_bytes(c)).collect(),
+        false => tensor
+            .raw_data
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&c| f32::from_le_bytes(c))
+            .collect(),
     };
-    let dims: Option<Vec<usize>> = tensor.dims.iter().map(|&d| usize::try_from(d).ok()).collect();
+    let dims: Option<Vec<usize>> = tensor
+        .dims
+        .iter()
+        .map(|&d| usize::try_from(d).ok())
+        .collect();
     let dims = dims?;
     let count = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
     (count == values.len() && values.iter().all(|v| v.is_finite())).then_some((dims, values))
@@ -253,11 +379,19 @@ fn floats(tensor: &TensorProto) -> Option<(Vec<usize>, Vec<f32>)> {
 
 /// Kernel, stride and padding of a node whose pads name all sides.
 fn window(node: &NodeProto, kernel: [usize; 2], groups: usize) -> Result<Window, GraphError> {
-    let auto = node.attribute.iter().find(|a| a.name == "auto_pad").map(|a| a.s.as_slice());
+    let auto = node
+        .attribute
+        .iter()
+        .find(|a| a.name == "auto_pad")
+        .map(|a| a.s.as_slice());
     if !matches!(auto, None | Some(b"NOTSET" | b"VALID" | b"")) {
-        return Err(unsupported(node, "auto_pad: run `headstart import` first, which writes pads out"));
+        return Err(unsupported(
+            node,
+            "auto_pad: run `headstart import` first, which writes pads out",
+        ));
     }
-    let pair = |name, default| two(&ints(node, name), default).ok_or_else(|| unsupported(node, "3-D"));
+    let pair =
+        |name, default| two(&ints(node, name), default).ok_or_else(|| unsupported(node, "3-D"));
     let pads = ints(node, "pads");
     let pad = two(&pads[..pads.len() / 2], 0).ok_or_else(|| unsupported(node, "3-D"))?;
     let (stride, dilation) = (pair("strides", 1)?, pair("dilations", 1)?);
@@ -265,7 +399,13 @@ fn window(node: &NodeProto, kernel: [usize; 2], groups: usize) -> Result<Window,
     if sizes.iter().any(|&s| s == 0) || groups == 0 {
         return Err(invalid(node, "a kernel, stride, dilation or group of zero"));
     }
-    Ok(Window { kernel, stride, dilation, pad, groups })
+    Ok(Window {
+        kernel,
+        stride,
+        dilation,
+        pad,
+        groups,
+    })
 }
 
 /// The output's height and width.
@@ -276,7 +416,9 @@ fn slide(node: &NodeProto, window: &Window, shape: [usize; 3]) -> Result<[usize;
     for axis in 0..2 {
         let padded = shape[axis] + window.pad[axis] + ends[axis];
         let reach = (window.kernel[axis] - 1) * window.dilation[axis] + 1;
-        let steps = padded.checked_sub(reach).map(|room| room / window.stride[axis] + 1);
+        let steps = padded
+            .checked_sub(reach)
+            .map(|room| room / window.stride[axis] + 1);
         out[axis] = steps.ok_or_else(|| invalid(node, "its kernel is larger than its input"))?;
     }
     Ok(out)
@@ -307,19 +449,32 @@ fn int(node: &NodeProto, name: &str) -> Option<usize> {
 fn ints(node: &NodeProto, name: &str) -> Vec<usize> {
     let list = attribute(node, name).map_or(&[][..], |a| &a.ints);
     // A negative size is refused later as one that is too large.
-    list.iter().map(|&i| usize::try_from(i).unwrap_or(usize::MAX >> 32)).collect()
+    list.iter()
+        .map(|&i| usize::try_from(i).unwrap_or(usize::MAX >> 32))
+        .collect()
 }
 
 fn name_of(node: &NodeProto) -> &str {
-    if node.name.is_empty() { node.output.first().map_or("", |o| o) } else { &node.name }
+    if node.name.is_empty() {
+        node.output.first().map_or("", |o| o)
+    } else {
+        &node.name
+    }
 }
 
 fn unsupported(node: &NodeProto, hint: &str) -> GraphError {
-    GraphError::Unsupported { node: name_of(node).into(), op: node.op_type.clone(), hint: hint.into() }
+    GraphError::Unsupported {
+        node: name_of(node).into(),
+        op: node.op_type.clone(),
+        hint: hint.into(),
+    }
 }
 
 fn invalid(node: &NodeProto, why: &str) -> GraphError {
-    GraphError::Invalid { node: name_of(node).into(), why: why.into() }
+    GraphError::Invalid {
+        node: name_of(node).into(),
+        why: why.into(),
+    }
 }
 
 fn hint(op: &str) -> String {

@@ -8,7 +8,10 @@ use super::{Findings, hex, thousands};
 use crate::dataset::{Dataset, Recording};
 
 pub(super) fn findings(data: &Dataset) -> Findings {
-    Findings { text: text(data), json: json(data) }
+    Findings {
+        text: text(data),
+        json: json(data),
+    }
 }
 
 /// Recordings and rows of something.
@@ -37,31 +40,52 @@ fn class(data: &Dataset, class: Option<usize>) -> &str {
 fn text(data: &Dataset) -> String {
     let mut text = String::new();
     let mut line = |key: &str, value: String| text += &format!("{key:<12}{value}\n");
-    line("data", format!("{} rows of {} channels", thousands(data.rows()), data.channels));
+    line(
+        "data",
+        format!(
+            "{} rows of {} channels",
+            thousands(data.rows()),
+            data.channels
+        ),
+    );
     line("sha256", hex(&data.sha256));
-    let seconds = data.rate_hz.map(|rate| data.rows() as f64 / f64::from(rate));
-    line("rate", match (data.rate_hz, seconds) {
-        (Some(rate), Some(s)) => format!("{rate} Hz, {:.1} minutes in all", s / 60.0),
-        _ => "not stored".to_owned(),
-    });
-    line("values", match &data.scale {
-        Some(scale) => format!("counts of {scale:?} physical units"),
-        None => "floating-point, physical units".to_owned(),
-    });
+    let seconds = data
+        .rate_hz
+        .map(|rate| data.rows() as f64 / f64::from(rate));
+    line(
+        "rate",
+        match (data.rate_hz, seconds) {
+            (Some(rate), Some(s)) => format!("{rate} Hz, {:.1} minutes in all", s / 60.0),
+            _ => "not stored".to_owned(),
+        },
+    );
+    line(
+        "values",
+        match &data.scale {
+            Some(scale) => format!("counts of {scale:?} physical units"),
+            None => "floating-point, physical units".to_owned(),
+        },
+    );
     let lengths = data.recordings.iter().map(|r| r.rows.len());
-    line("recordings", format!(
-        "{}, {} to {} rows each",
-        thousands(data.recordings.len()),
-        thousands(lengths.clone().min().unwrap_or(0)),
-        thousands(lengths.max().unwrap_or(0))
-    ));
+    line(
+        "recordings",
+        format!(
+            "{}, {} to {} rows each",
+            thousands(data.recordings.len()),
+            thousands(lengths.clone().min().unwrap_or(0)),
+            thousands(lengths.max().unwrap_or(0))
+        ),
+    );
     let sides = count(data, |r| r.side);
     if sides.keys().any(Option::is_some) {
         let side = |(side, count): (&Option<u8>, &Count)| {
             let name = side.map_or("unknown".to_owned(), |s| s.to_string());
             format!("{name}: {} recordings", count.recordings)
         };
-        line("sides", sides.iter().map(side).collect::<Vec<_>>().join("; "));
+        line(
+            "sides",
+            sides.iter().map(side).collect::<Vec<_>>().join("; "),
+        );
     }
     text += &format!("\n{:<20}{:>11}{:>10}\n", "class", "recordings", "rows");
     for (index, count) in count(data, |r| r.class) {
@@ -69,11 +93,19 @@ fn text(data: &Dataset) -> String {
             Some(index) => format!("{index} {}", class(data, Some(index))),
             None => "unlabelled".to_owned(),
         };
-        text += &format!("{name:<20}{:>11}{:>10}\n", count.recordings, thousands(count.rows));
+        text += &format!(
+            "{name:<20}{:>11}{:>10}\n",
+            count.recordings,
+            thousands(count.rows)
+        );
     }
     text += &format!("\n{:<20}{:>11}{:>10}\n", "group", "recordings", "rows");
     for (group, count) in count(data, |r| r.group) {
-        text += &format!("{group:<20}{:>11}{:>10}\n", count.recordings, thousands(count.rows));
+        text += &format!(
+            "{group:<20}{:>11}{:>10}\n",
+            count.recordings,
+            thousands(count.rows)
+        );
     }
     text
 }

@@ -10,8 +10,15 @@ pub(super) fn findings(bytes: &[u8]) -> anyhow::Result<Findings> {
     let file = EncoderFile::from_bytes(bytes)?;
     let front = &file.frontend;
     let graph = Graph::read(&file.proto, [1, front.window, front.channels])?;
-    let found = Onnx { bytes: bytes.len(), file, graph };
-    Ok(Findings { text: found.text(), json: found.json() })
+    let found = Onnx {
+        bytes: bytes.len(),
+        file,
+        graph,
+    };
+    Ok(Findings {
+        text: found.text(),
+        json: found.json(),
+    })
 }
 
 struct Onnx {
@@ -26,7 +33,12 @@ impl Onnx {
     }
 
     fn opset(&self) -> i64 {
-        let standard = self.file.proto.opset_import.iter().find(|o| o.domain.is_empty());
+        let standard = self
+            .file
+            .proto
+            .opset_import
+            .iter()
+            .find(|o| o.domain.is_empty());
         standard.map_or(0, |o| o.version)
     }
 
@@ -38,31 +50,57 @@ impl Onnx {
         let (file, front) = (&self.file, &self.file.frontend);
         let mut text = String::new();
         let mut line = |key: &str, value: String| text += &format!("{key:<12}{value}\n");
-        line("encoder", format!("ONNX, opset {}, {} bytes", self.opset(), thousands(self.bytes)));
+        line(
+            "encoder",
+            format!(
+                "ONNX, opset {}, {} bytes",
+                self.opset(),
+                thousands(self.bytes)
+            ),
+        );
         line("sha256", hex(&file.sha256));
         line("space", hex(&file.space_id));
-        line("input", format!(
-            "sensor window, {} time steps of {} channels at {} Hz, one each {} steps",
-            front.window, front.channels, front.rate, front.hop
-        ));
-        line("", format!("scale {:?}, in physical units per count", front.scale));
-        line("", format!("mean {:?}, std {:?}", front.mean, front.std));
-        line("embedding", format!("{} values, fixed-point step {:e}", self.dim(), file.embedding_step));
-        line("background", match &file.background {
-            Some(b) => format!(
-                "mean of {} values; rank {}; an example is {:.1} from its class's mean (norm 127)",
-                b.mean.len(),
-                b.within.len(),
-                b.within_total.sqrt()
+        line(
+            "input",
+            format!(
+                "sensor window, {} time steps of {} channels at {} Hz, one each {} steps",
+                front.window, front.channels, front.rate, front.hop
             ),
-            None => "none: run `headstart background` before it is packed".to_owned(),
-        });
+        );
+        line(
+            "",
+            format!("scale {:?}, in physical units per count", front.scale),
+        );
+        line("", format!("mean {:?}, std {:?}", front.mean, front.std));
+        line(
+            "embedding",
+            format!(
+                "{} values, fixed-point step {:e}",
+                self.dim(),
+                file.embedding_step
+            ),
+        );
+        line(
+            "background",
+            match &file.background {
+                Some(b) => format!(
+                    "mean of {} values; rank {}; an example is {:.1} from its class's mean (norm 127)",
+                    b.mean.len(),
+                    b.within.len(),
+                    b.within_total.sqrt()
+                ),
+                None => "none: run `headstart background` before it is packed".to_owned(),
+            },
+        );
         let parameters: usize = self.graph.layers.iter().map(parameters_of).sum();
-        line("compute", format!(
-            "{} multiply-accumulates an embedding, {} parameters",
-            thousands(self.macs()),
-            thousands(parameters)
-        ));
+        line(
+            "compute",
+            format!(
+                "{} multiply-accumulates an embedding, {} parameters",
+                thousands(self.macs()),
+                thousands(parameters)
+            ),
+        );
         text += &format!(
             "\n{:<12} {:<10} {:<21} {:<22} {:>10} {:>10}\n",
             "layer", "kind", "shapes", "", "MACs", "parameters"
@@ -138,7 +176,11 @@ fn sliding(layer: &Layer) -> Option<Sliding> {
             stride: w.stride,
             dilation: w.dilation,
             pad: w.pad,
-            groups: if matches!(layer.op, Op::Conv(..)) { w.groups } else { 1 },
+            groups: if matches!(layer.op, Op::Conv(..)) {
+                w.groups
+            } else {
+                1
+            },
         }),
         Op::Dense(_) | Op::Add => None,
     }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use headstart::Statistics;
 use headstart::frontend::{ChannelScale, SensorRecord};
 use headstart::pack::{
     EncoderPack, LayerKind, LayerRecord, NO_TENSOR, PackHeader, TensorRecord, VERSION,
 };
-use headstart::Statistics;
 use serde_json::{Value, json};
 
 use super::plan::Plan;
@@ -21,7 +21,9 @@ const LABEL_BYTES: usize = 4 + 16;
 pub(super) fn findings(bytes: &[u8]) -> anyhow::Result<Findings> {
     let aligned = Aligned::new(bytes);
     let pack = EncoderPack::new(aligned.bytes())?;
-    let layers: Vec<Layer> = (0..pack.layers().len()).map(|i| Layer::of(&pack, i)).collect();
+    let layers: Vec<Layer> = (0..pack.layers().len())
+        .map(|i| Layer::of(&pack, i))
+        .collect();
     let found = Pack {
         plan: Plan::of(&pack),
         flash: flash(&pack, &layers),
@@ -30,7 +32,10 @@ pub(super) fn findings(bytes: &[u8]) -> anyhow::Result<Findings> {
         pack,
         layers,
     };
-    Ok(Findings { text: found.text(), json: found.json() })
+    Ok(Findings {
+        text: found.text(),
+        json: found.json(),
+    })
 }
 
 struct Pack<'a> {
@@ -77,7 +82,11 @@ impl Layer {
             Some(LayerKind::AvgPool) => (0, 1),
             _ => (0, 0),
         };
-        let negative = if record.negative_multipliers_at == 0 { 0 } else { outputs };
+        let negative = if record.negative_multipliers_at == 0 {
+            0
+        } else {
+            outputs
+        };
         Layer {
             kind: kind.map_or("?", LayerKind::name),
             input: sides(input),
@@ -130,12 +139,15 @@ fn sliding(kind: Option<LayerKind>, record: &LayerRecord) -> Option<Sliding> {
 /// The file's bytes by what they are for; they add up to the file.
 fn flash(pack: &EncoderPack<'_>, layers: &[Layer]) -> Vec<(&'static str, usize)> {
     let front = pack.frontend();
-    let background = pack
-        .background()
-        .map_or(0, |b| 4 * (2 + b.projection.len() + b.within.len() + b.between.len()));
+    let background = pack.background().map_or(0, |b| {
+        4 * (2 + b.projection.len() + b.within.len() + b.between.len())
+    });
     let mut parts = vec![
         ("weights", layers.iter().map(|l| l.weight_bytes).sum()),
-        ("biases and multipliers", layers.iter().map(|l| l.constant_bytes).sum()),
+        (
+            "biases and multipliers",
+            layers.iter().map(|l| l.constant_bytes).sum(),
+        ),
         ("background statistics", background),
         ("background mean", 4 * pack.dim()),
         ("layer records", size_of_val(pack.layers())),
@@ -154,7 +166,9 @@ fn flash(pack: &EncoderPack<'_>, layers: &[Layer]) -> Vec<(&'static str, usize)>
 
 fn kernels(pack: &EncoderPack<'_>) -> String {
     let used: BTreeSet<u8> = pack.layers().iter().map(|l| l.kind).collect();
-    let kinds = LayerKind::ALL.iter().filter(|&&kind| used.contains(&(kind as u8)));
+    let kinds = LayerKind::ALL
+        .iter()
+        .filter(|&&kind| used.contains(&(kind as u8)));
     let names: Vec<&str> = kinds.map(|kind| kind.name()).collect();
     format!("kernels!({})", names.join(", "))
 }
@@ -168,28 +182,62 @@ impl Pack<'_> {
         let (pack, front) = (&self.pack, self.pack.frontend());
         let mut text = String::new();
         let mut line = |key: &str, value: String| text += &format!("{key:<12}{value}\n");
-        line("pack", format!("format version {VERSION}, {} bytes", thousands(pack.bytes().len())));
+        line(
+            "pack",
+            format!(
+                "format version {VERSION}, {} bytes",
+                thousands(pack.bytes().len())
+            ),
+        );
         line("sha256", hex(&pack.artefact()));
         line("space", hex(&pack.space_id()));
-        line("input", format!(
-            "sensor window, {} time steps of {} int16 counts at {} Hz, one each {} steps",
-            front.window, front.channels, front.rate_hz, front.hop
-        ));
-        line("embedding", format!("{} values, raw step {:e}", pack.dim(), pack.embedding_step()));
-        line("background", match pack.background() {
-            Some(b) => format!(
-                "rank {}; an example is {:.1} from its class's mean (norm 127)",
-                b.rank,
-                b.within_total.sqrt()
+        line(
+            "input",
+            format!(
+                "sensor window, {} time steps of {} int16 counts at {} Hz, one each {} steps",
+                front.window, front.channels, front.rate_hz, front.hop
             ),
-            None => "none: heads start from defaults".to_owned(),
-        });
-        line("compute", format!("{} multiply-accumulates an embedding", thousands(self.macs())));
-        line("arena", format!("{} bytes, input included; no layer needs scratch", thousands(pack.arena_bytes())));
-        line("state", format!(
-            "{} bytes of Statistics for {CLASSES} classes, names included",
-            thousands(self.state)
-        ));
+        );
+        line(
+            "embedding",
+            format!(
+                "{} values, raw step {:e}",
+                pack.dim(),
+                pack.embedding_step()
+            ),
+        );
+        line(
+            "background",
+            match pack.background() {
+                Some(b) => format!(
+                    "rank {}; an example is {:.1} from its class's mean (norm 127)",
+                    b.rank,
+                    b.within_total.sqrt()
+                ),
+                None => "none: heads start from defaults".to_owned(),
+            },
+        );
+        line(
+            "compute",
+            format!(
+                "{} multiply-accumulates an embedding",
+                thousands(self.macs())
+            ),
+        );
+        line(
+            "arena",
+            format!(
+                "{} bytes, input included; no layer needs scratch",
+                thousands(pack.arena_bytes())
+            ),
+        );
+        line(
+            "state",
+            format!(
+                "{} bytes of Statistics for {CLASSES} classes, names included",
+                thousands(self.state)
+            ),
+        );
         line("kernels", format!("PackedEncoder<{}>", self.kernels));
         text += "\n";
         text += &self.layers_text();

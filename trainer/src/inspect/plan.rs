@@ -22,7 +22,9 @@ impl<'a> Plan<'a> {
         let life = |(t, tensor): (usize, &TensorRecord)| {
             let written = layers.iter().position(|l| usize::from(l.output) == t);
             let born = written.map_or(0, |i| i + 1);
-            let read = layers.iter().rposition(|l| inputs(l).any(|input| input == t));
+            let read = layers
+                .iter()
+                .rposition(|l| inputs(l).any(|input| input == t));
             match std::ptr::eq(tensor, embedding) {
                 true => (born, layers.len()),
                 false => (born, read.map_or(born, |i| i + 1)),
@@ -78,14 +80,22 @@ impl<'a> Plan<'a> {
         let steps = self.layers.len() + 1;
         // Two digits and a space a step, so that the header can name it.
         let header: String = (0..steps).map(|s| format!("{s:>3}")).collect();
-        let mut text = format!("{:<8} {:<10} {:>17}  step{header}\n", "tensor", "shape", "arena bytes");
+        let mut text = format!(
+            "{:<8} {:<10} {:>17}  step{header}\n",
+            "tensor", "shape", "arena bytes"
+        );
         for t in order {
             let tensor = &self.tensors[t];
             let sides = [tensor.height, tensor.width, tensor.channels].map(usize::from);
             let place = tensor.place();
-            let cells: String =
-                (0..steps).map(|s| if self.alive(t, s) { "  #" } else { "  ." }).collect();
-            let name = if t == 0 { "input".to_owned() } else { format!("t{t}") };
+            let cells: String = (0..steps)
+                .map(|s| if self.alive(t, s) { "  #" } else { "  ." })
+                .collect();
+            let name = if t == 0 {
+                "input".to_owned()
+            } else {
+                format!("t{t}")
+            };
             let range = format!("{} to {}", place.start, place.end);
             text += &format!("{name:<8} {:<10} {range:>17}      {cells}\n", shape(sides));
         }
@@ -164,8 +174,14 @@ mod tests {
         assert_eq!(plan.lower_bound(), 32);
         let drawn = plan.draw();
         let rows: Vec<&str> = drawn.lines().collect();
-        assert!(rows[1].starts_with("input") && rows[1].ends_with("  #  #  .  ."), "{drawn}");
-        assert!(rows[3].starts_with("t1") && rows[3].ends_with("  .  #  #  #"), "{drawn}");
+        assert!(
+            rows[1].starts_with("input") && rows[1].ends_with("  #  #  .  ."),
+            "{drawn}"
+        );
+        assert!(
+            rows[3].starts_with("t1") && rows[3].ends_with("  .  #  #  #"),
+            "{drawn}"
+        );
         assert!(rows[5].contains("32 (step 2, 3)"), "{drawn}");
     }
 

@@ -15,7 +15,7 @@ pub struct Shape {
     pub channels: usize,
     /// Samples in a window.
     pub window: usize,
-    /// Channels after the first convolution; two and three times as many after the next.
+    /// Channels after the first convolution; twice as many after the next, `dim` after the others.
     pub width: usize,
     /// Length of the embedding.
     pub dim: usize,
@@ -48,7 +48,7 @@ pub struct SensorCnn {
 impl Shape {
     /// Channels after the convolutions 1, 2 and 3 (and 4, which keeps them).
     pub fn widths(&self) -> [usize; 3] {
-        [self.width, 2 * self.width, 3 * self.width]
+        [self.width, 2 * self.width, self.dim]
     }
 
     /// Weights and biases once batch norm is folded away.
@@ -85,7 +85,9 @@ impl SensorCnn {
                 init.linear(b, shape.dim, false),
                 init.linear(c, shape.dim, true),
             ],
-            maxima: [a, b, c].map(|from| init.linear(from, shape.dim, false)).into(),
+            maxima: [a, b, c]
+                .map(|from| init.linear(from, shape.dim, false))
+                .into(),
         }
     }
 

@@ -18,9 +18,27 @@ pub struct Layout {
 /// Plans the arena. Step 0 fills the input, step i + 1 runs layer i.
 pub fn layout(graph: &Graph, scales: &[Scale]) -> Layout {
     let end = graph.layers.len();
-    let born = |t: usize| graph.layers.iter().position(|l| l.output == t).map_or(0, |i| i + 1);
-    let reader = |t: usize| graph.layers.iter().rposition(|l| l.inputs.contains(&t)).map_or(0, |i| i + 1);
-    let dies = |t: usize| if t == graph.embedding { end } else { reader(t).max(born(t)) };
+    let born = |t: usize| {
+        graph
+            .layers
+            .iter()
+            .position(|l| l.output == t)
+            .map_or(0, |i| i + 1)
+    };
+    let reader = |t: usize| {
+        graph
+            .layers
+            .iter()
+            .rposition(|l| l.inputs.contains(&t))
+            .map_or(0, |i| i + 1)
+    };
+    let dies = |t: usize| {
+        if t == graph.embedding {
+            end
+        } else {
+            reader(t).max(born(t))
+        }
+    };
     let size = |t: usize| graph.tensors[t].len() * if scales[t].wide { 2 } else { 1 };
 
     // The buffer that each tensor is in: its own, or that of the input it is written over.
@@ -28,7 +46,8 @@ pub fn layout(graph: &Graph, scales: &[Scale]) -> Layout {
     let mut buffers: Vec<Buffer> = Vec::new();
     for t in 0..graph.tensors.len() {
         let writer = graph.layers.iter().position(|l| l.output == t);
-        let over = writer.and_then(|i| in_place(&graph.layers[i], scales, |input| dies(input) == i + 1));
+        let over =
+            writer.and_then(|i| in_place(&graph.layers[i], scales, |input| dies(input) == i + 1));
         match over {
             Some(input) if size(input) == size(t) => {
                 let buffer = buffer_of[input];
@@ -36,18 +55,29 @@ pub fn layout(graph: &Graph, scales: &[Scale]) -> Layout {
                 buffer_of.push(buffer);
             }
             _ => {
-                buffers.push(Buffer { size: size(t), alive: born(t)..=dies(t) });
+                buffers.push(Buffer {
+                    size: size(t),
+                    alive: born(t)..=dies(t),
+                });
                 buffer_of.push(buffers.len() - 1);
             }
         }
     }
     let plan = plan(&buffers);
     let offsets = buffer_of.iter().map(|&b| plan.offsets[b]).collect();
-    Layout { offsets, arena: plan.arena, lower_bound: plan.lower_bound }
+    Layout {
+        offsets,
+        arena: plan.arena,
+        lower_bound: plan.lower_bound,
+    }
 }
 
 /// The input that an Add may overwrite: one that nobody reads afterwards.
 fn in_place(layer: &Layer, scales: &[Scale], last: impl Fn(usize) -> bool) -> Option<usize> {
     let same = |&&input: &&usize| scales[input].wide == scales[layer.output].wide && last(input);
-    if matches!(layer.op, Op::Add) { layer.inputs.iter().find(same).copied() } else { None }
+    if matches!(layer.op, Op::Add) {
+        layer.inputs.iter().find(same).copied()
+    } else {
+        None
+    }
 }

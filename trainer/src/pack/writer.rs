@@ -1,7 +1,9 @@
 //! The pack's bytes, as FORMAT.md has them.
 
 use headstart::frontend::{KIND_SENSOR, SensorRecord};
-use headstart::pack::{CRC_FROM, LayerKind, LayerRecord, MAGIC, NO_TENSOR, PackHeader, TensorRecord, VERSION};
+use headstart::pack::{
+    CRC_FROM, LayerKind, LayerRecord, MAGIC, NO_TENSOR, PackHeader, TensorRecord, VERSION,
+};
 
 use super::Layout;
 use crate::encoder_file::{Background, EncoderFile};
@@ -39,7 +41,10 @@ pub fn write(
             "the encoder has no background mean, which its embedding space needs: run `headstart background`"
         );
     };
-    anyhow::ensure!(background.mean.len() == dim, "the background mean does not have {dim} values");
+    anyhow::ensure!(
+        background.mean.len() == dim,
+        "the background mean does not have {dim} values"
+    );
     let mut out = Sections(vec![0; size_of::<PackHeader>()]);
     let tensors = (0..graph.tensors.len()).map(|t| tensor(graph, scales, layout, t));
     let tensors: Vec<TensorRecord> = tensors.collect::<anyhow::Result<_>>()?;
@@ -49,10 +54,21 @@ pub fn write(
     let front = frontend(encoder, scales[0])?;
     let frontend_at = out.add(&front);
     let step = f64::from(encoder.embedding_step);
-    let centre = background.mean.iter().map(|&m| (f64::from(m) / step).round() as i32);
+    let centre = background
+        .mean
+        .iter()
+        .map(|&m| (f64::from(m) / step).round() as i32);
     let centre_at = out.words(&centre.collect::<Vec<_>>());
-    let statistics = if no_background { Vec::new() } else { background_section(background) };
-    let background_at = if statistics.is_empty() { 0 } else { out.add(bytemuck::cast_slice(&statistics)) };
+    let statistics = if no_background {
+        Vec::new()
+    } else {
+        background_section(background)
+    };
+    let background_at = if statistics.is_empty() {
+        0
+    } else {
+        out.add(bytemuck::cast_slice(&statistics))
+    };
     let metadata = metadata(encoder);
     let metadata_at = out.add(metadata.as_bytes());
 
@@ -102,7 +118,12 @@ fn seal(mut bytes: Vec<u8>, header: PackHeader) -> Vec<u8> {
     bytes
 }
 
-fn tensor(graph: &Graph, scales: &[Scale], layout: &Layout, t: usize) -> anyhow::Result<TensorRecord> {
+fn tensor(
+    graph: &Graph,
+    scales: &[Scale],
+    layout: &Layout,
+    t: usize,
+) -> anyhow::Result<TensorRecord> {
     let [height, width, channels] = graph.tensors[t].shape.map(u16::try_from);
     let scale = scales[t];
     Ok(TensorRecord {
@@ -111,13 +132,23 @@ fn tensor(graph: &Graph, scales: &[Scale], layout: &Layout, t: usize) -> anyhow:
         width: width?,
         channels: channels?,
         element: if scale.wide { 2 } else { 1 },
-        zero_point: if scale.wide { 0 } else { i8::try_from(scale.zero_point)? },
+        zero_point: if scale.wide {
+            0
+        } else {
+            i8::try_from(scale.zero_point)?
+        },
         scale: scale.step as f32,
     })
 }
 
 fn record(layer: &Layer, q: &QuantizedLayer, out: &mut Sections) -> anyhow::Result<LayerRecord> {
-    let point = Window { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], pad: [0, 0], groups: 1 };
+    let point = Window {
+        kernel: [1, 1],
+        stride: [1, 1],
+        dilation: [1, 1],
+        pad: [0, 0],
+        groups: 1,
+    };
     let (kind, window) = match &layer.op {
         Op::Conv(window, _) => (LayerKind::Conv, window),
         Op::Depthwise(window, _) => (LayerKind::Depthwise, window),
@@ -127,11 +158,20 @@ fn record(layer: &Layer, q: &QuantizedLayer, out: &mut Sections) -> anyhow::Resu
         Op::Add => (LayerKind::Add, &point),
     };
     let weights: &[u8] = bytemuck::cast_slice(&q.weights);
-    let pair = |p: [usize; 2]| -> anyhow::Result<[u16; 2]> { Ok([u16::try_from(p[0])?, u16::try_from(p[1])?]) };
+    let pair = |p: [usize; 2]| -> anyhow::Result<[u16; 2]> {
+        Ok([u16::try_from(p[0])?, u16::try_from(p[1])?])
+    };
     let ([kernel_height, kernel_width], [stride_height, stride_width]) =
         (pair(window.kernel)?, pair(window.stride)?);
-    let ([dilation_height, dilation_width], [pad_top, pad_left]) = (pair(window.dilation)?, pair(window.pad)?);
-    let mut place = |words: &[i32]| if words.is_empty() { 0 } else { out.words(words) };
+    let ([dilation_height, dilation_width], [pad_top, pad_left]) =
+        (pair(window.dilation)?, pair(window.pad)?);
+    let mut place = |words: &[i32]| {
+        if words.is_empty() {
+            0
+        } else {
+            out.words(words)
+        }
+    };
     let biases_at = place(&q.biases);
     let multipliers_at = place(&q.multipliers);
     let negative_multipliers_at = place(&q.negative_multipliers);
@@ -141,7 +181,10 @@ fn record(layer: &Layer, q: &QuantizedLayer, out: &mut Sections) -> anyhow::Resu
         low: i16::try_from(q.low)?,
         high: i16::try_from(q.high)?,
         input: u16::try_from(layer.inputs[0])?,
-        second_input: layer.inputs.get(1).map_or(Ok(NO_TENSOR), |&t| u16::try_from(t))?,
+        second_input: layer
+            .inputs
+            .get(1)
+            .map_or(Ok(NO_TENSOR), |&t| u16::try_from(t))?,
         output: u16::try_from(layer.output)?,
         groups: u16::try_from(window.groups)?,
         kernel_height,
@@ -153,7 +196,11 @@ fn record(layer: &Layer, q: &QuantizedLayer, out: &mut Sections) -> anyhow::Resu
         pad_top,
         pad_left,
         reserved: 0,
-        weights_at: if weights.is_empty() { 0 } else { out.add(weights) },
+        weights_at: if weights.is_empty() {
+            0
+        } else {
+            out.add(weights)
+        },
         biases_at,
         multipliers_at,
         negative_multipliers_at,
@@ -181,8 +228,17 @@ fn frontend(encoder: &EncoderFile, input: Scale) -> anyhow::Result<Vec<u8>> {
 
 /// Rank, total, projection, two diagonals: 32-bit words.
 fn background_section(background: &Background) -> Vec<f32> {
-    let head = [f32::from_bits(background.within.len() as u32), background.within_total];
-    [&head, &background.projection[..], &background.within, &background.between].concat()
+    let head = [
+        f32::from_bits(background.within.len() as u32),
+        background.within_total,
+    ];
+    [
+        &head,
+        &background.projection[..],
+        &background.within,
+        &background.between,
+    ]
+    .concat()
 }
 
 fn metadata(encoder: &EncoderFile) -> String {

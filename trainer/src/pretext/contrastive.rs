@@ -49,6 +49,9 @@ mod tests {
         ];
         let expected = per_view.iter().sum::<f64>() / 4.0;
         let loss = nt_xent(a, b, 0.5).into_scalar::<f32>();
-        assert!((f64::from(loss) - expected).abs() < 1e-5, "{loss} {expected}");
+        assert!(
+            (f64::from(loss) - expected).abs() < 1e-5,
+            "{loss} {expected}"
+        );
     }
 }

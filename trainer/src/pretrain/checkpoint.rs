@@ -44,7 +44,12 @@ pub struct Header {
 ///
 /// # Errors
 /// The file can't be written.
-pub fn save(path: &Path, header: &Header, model: &Model, optimiser: &ModuleOptimizer) -> anyhow::Result<()> {
+pub fn save(
+    path: &Path,
+    header: &Header,
+    model: &Model,
+    optimiser: &ModuleOptimizer,
+) -> anyhow::Result<()> {
     let json = serde_json::to_vec(header)?;
     let model = model.clone().into_record().into_bytes()?;
     let optimiser = optimiser.into_bytes()?;
@@ -71,15 +76,25 @@ pub fn load(
     optimiser: ModuleOptimizer,
 ) -> anyhow::Result<(Header, Model, ModuleOptimizer)> {
     if !path.exists() {
-        bail!("there is no checkpoint {}: leave out --resume to start anew", path.display());
+        bail!(
+            "there is no checkpoint {}: leave out --resume to start anew",
+            path.display()
+        );
     }
     let bytes = files::read(path)?;
-    let damaged = || format!("{} is damaged or no checkpoint of this version: delete it and start anew", path.display());
+    let damaged = || {
+        format!(
+            "{} is damaged or no checkpoint of this version: delete it and start anew",
+            path.display()
+        )
+    };
     let (json, weights, moments) = split(&bytes).with_context(damaged)?;
     let header: Header = serde_json::from_slice(json).with_context(damaged)?;
     compare(&header, expected).with_context(|| format!("{} is of another run", path.display()))?;
-    let weights = ModuleRecord::from_bytes(Bytes::from_bytes_vec(weights.to_vec())).with_context(damaged)?;
-    let moments = OptimizerRecord::from_bytes(Bytes::from_bytes_vec(moments.to_vec())).with_context(damaged)?;
+    let weights =
+        ModuleRecord::from_bytes(Bytes::from_bytes_vec(weights.to_vec())).with_context(damaged)?;
+    let moments = OptimizerRecord::from_bytes(Bytes::from_bytes_vec(moments.to_vec()))
+        .with_context(damaged)?;
     let model = model.try_load_record(weights).with_context(damaged)?;
     Ok((header, model, optimiser.load_record(moments)))
 }
@@ -113,13 +128,19 @@ fn compare(found: &Header, expected: &Header) -> anyhow::Result<()> {
         .map(|((flag, was), (_, is))| format!("{flag} was {was} and is {is}"))
         .collect();
     if found.threads != expected.threads {
-        differences.push(format!("--threads was {} and is {}", found.threads, expected.threads));
+        differences.push(format!(
+            "--threads was {} and is {}",
+            found.threads, expected.threads
+        ));
     }
     if found.data_sha256 != expected.data_sha256 {
         differences.push("the data file has changed".into());
     }
     if !differences.is_empty() {
-        bail!("{}: resume with what it began with, or delete it", differences.join(", "));
+        bail!(
+            "{}: resume with what it began with, or delete it",
+            differences.join(", ")
+        );
     }
     Ok(())
 }

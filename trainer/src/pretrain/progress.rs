@@ -17,7 +17,11 @@ impl Progress {
     /// For `steps` steps, of which `done` are behind.
     pub fn new(steps: u64, done: u64) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if terminal {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bar = ProgressBar::with_draw_target(Some(steps), target).with_position(done);
         let style = ProgressStyle::with_template("{bar:24} {pos}/{len} steps  {msg}  {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -27,13 +31,25 @@ impl Progress {
 
     /// After each step.
     pub fn step(&self, loss: f64, windows_per_second: f64) {
-        self.bar.set_message(format!("loss {loss:.3}  {windows_per_second:.0} windows/s"));
+        self.bar
+            .set_message(format!("loss {loss:.3}  {windows_per_second:.0} windows/s"));
         self.bar.inc(1);
     }
 
     /// After each epoch.
-    pub fn epoch(&self, epoch: u64, epochs: u64, loss: f64, quality: &Quality, windows_per_second: f64) {
-        let Quality { alignment, uniformity, effective_rank } = quality;
+    pub fn epoch(
+        &self,
+        epoch: u64,
+        epochs: u64,
+        loss: f64,
+        quality: &Quality,
+        windows_per_second: f64,
+    ) {
+        let Quality {
+            alignment,
+            uniformity,
+            effective_rank,
+        } = quality;
         self.say(&format!(
             "epoch {epoch:3}/{epochs}  loss {loss:.3}  alignment {alignment:.3}  uniformity {uniformity:.2}  effective rank {effective_rank:.1}  {windows_per_second:.0} windows/s"
         ));

@@ -16,8 +16,8 @@ pub struct Settings {
     /// Samples from one window to the next
     #[arg(long, default_value_t = 32, value_name = "SAMPLES", value_parser = clap::value_parser!(u32).range(1..))]
     pub hop: u32,
-    /// Channels after the first convolution; two and three times as many after the next
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
+    /// Channels after the first convolution; twice as many after the next, --dim after the others
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub width: u32,
     /// Length of the embedding
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=1024))]
@@ -95,7 +95,10 @@ impl Settings {
             }
         }
         if !(0.01..=100.0).contains(&self.temperature) {
-            bail!("--temperature is {}: give a number from 0.01 to 100", self.temperature);
+            bail!(
+                "--temperature is {}: give a number from 0.01 to 100",
+                self.temperature
+            );
         }
         let windows = data.windows(self.window as usize, self.hop as usize).len();
         if windows < self.batch as usize {

@@ -74,7 +74,8 @@ impl<'a> Training<'a> {
         let device = Device::flex().autodiff();
         let mut init = Initialiser::new(stream(settings.seed, purpose::WEIGHTS, 0, 0), &device);
         let encoder = SensorCnn::new(&mut init, settings.shape(data.channels), &device);
-        let projector = Projector::new(&mut init, settings.dim as usize, PROJECTOR[0], PROJECTOR[1]);
+        let projector =
+            Projector::new(&mut init, settings.dim as usize, PROJECTOR[0], PROJECTOR[1]);
         let mut model = Model { encoder, projector };
         let mut optimiser = AdamWConfig::new()
             .with_epsilon(1e-8)
@@ -94,12 +95,16 @@ impl<'a> Training<'a> {
         }
         let windows = Windows::new(data, settings);
         let started = Instant::now();
-        Ok(Training { windows, settings, checkpoint, device, model, optimiser, header, started })
-    }
-
-    /// The windows, and how they were scaled.
-    pub fn windows(&self) -> &Windows<'a> {
-        &self.windows
+        Ok(Training {
+            windows,
+            settings,
+            checkpoint,
+            device,
+            model,
+            optimiser,
+            header,
+            started,
+        })
     }
 
     fn steps_per_epoch(&self) -> u64 {
@@ -131,7 +136,13 @@ impl<'a> Training<'a> {
                 self.header.loss_sum = 0.0;
                 let quality = self.measure();
                 let epoch = self.header.step / self.steps_per_epoch();
-                progress.epoch(epoch, u64::from(self.settings.epochs), self.header.loss, &quality, rate);
+                progress.epoch(
+                    epoch,
+                    u64::from(self.settings.epochs),
+                    self.header.loss,
+                    &quality,
+                    rate,
+                );
                 last = Some(quality);
                 self.save()?;
             }
@@ -156,7 +167,10 @@ impl<'a> Training<'a> {
         let views = self.windows.views(picked, purpose::VIEWS, step);
         let shape = self.settings.shape(self.windows.std.len());
         let data = TensorData::new(views, [2 * batch, shape.channels, shape.window]);
-        let embedding = self.model.encoder.forward(Tensor::from_data(data, &self.device));
+        let embedding = self
+            .model
+            .encoder
+            .forward(Tensor::from_data(data, &self.device));
         let z = self.model.projector.forward(embedding);
         let [first, second] = [0..batch, batch..2 * batch].map(|half| z.clone().slice([half]));
         let loss = nt_xent(first, second, self.settings.temperature);
@@ -170,7 +184,9 @@ impl<'a> Training<'a> {
             );
         }
         let gradients = GradientsParams::from_grads(loss.backward(), &self.model);
-        self.model = self.optimiser.step(self.rate(), self.model.clone(), gradients);
+        self.model = self
+            .optimiser
+            .step(self.rate(), self.model.clone(), gradients);
         self.header.loss_sum += value;
         self.header.step += 1;
         Ok((value, batch as f64 / clock.elapsed().as_secs_f64()))

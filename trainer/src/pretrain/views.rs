@@ -34,17 +34,17 @@ impl<'a> Windows<'a> {
     pub fn new(data: &'a Dataset, settings: &'a Settings) -> Self {
         let windows = data.windows(settings.window as usize, settings.hop as usize);
         let std = sensor_rms(data);
-        Windows { data, settings, windows, std }
+        Windows {
+            data,
+            settings,
+            windows,
+            std,
+        }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
         self.windows.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.windows.is_empty()
     }
 
     /// Values in one window.
@@ -84,12 +84,23 @@ impl<'a> Windows<'a> {
             .for_each(|(i, out)| {
                 let second = i >= picked.len();
                 let mut rng = stream(self.settings.seed, purpose, step, i as u64);
-                self.view(self.windows[picked[i % picked.len()]], second, &mut rng, out);
+                self.view(
+                    self.windows[picked[i % picked.len()]],
+                    second,
+                    &mut rng,
+                    out,
+                );
             });
         out
     }
 
-    fn view(&self, window: Window, second: bool, rng: &mut rand_chacha::ChaCha8Rng, out: &mut [f32]) {
+    fn view(
+        &self,
+        window: Window,
+        second: bool,
+        rng: &mut rand_chacha::ChaCha8Rng,
+        out: &mut [f32],
+    ) {
         let rows = self.data.recordings[window.recording].rows.clone();
         let recording = self.data.window(rows.start, rows.len());
         let mut start = (window.start - rows.start) as f32;
@@ -97,7 +108,14 @@ impl<'a> Windows<'a> {
             let hop = self.settings.positive_hop as f32;
             start += hop * (2.0 * rng.random::<f32>() - 1.0);
         }
-        augment::view(&self.settings.augment, rng, recording, start, &self.std, out);
+        augment::view(
+            &self.settings.augment,
+            rng,
+            recording,
+            start,
+            &self.std,
+            out,
+        );
     }
 }
 
@@ -108,10 +126,15 @@ fn sensor_rms(data: &Dataset) -> Vec<f32> {
     let mut squares = vec![0.0f64; data.channels / width];
     for row in data.x.chunks_exact(data.channels) {
         for (sum, sensor) in squares.iter_mut().zip(row.chunks_exact(width)) {
-            *sum += sensor.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>();
+            *sum += sensor
+                .iter()
+                .map(|&v| f64::from(v) * f64::from(v))
+                .sum::<f64>();
         }
     }
     let count = (data.rows() * width).max(1) as f64;
-    let rms = squares.iter().map(|s| ((s / count).sqrt() as f32).max(1e-6));
+    let rms = squares
+        .iter()
+        .map(|s| ((s / count).sqrt() as f32).max(1e-6));
     rms.flat_map(|v| std::iter::repeat_n(v, width)).collect()
 }

@@ -11,7 +11,7 @@ use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
-    TensorProto, ValueInfoProto,
+    TensorProto, TypeProto, ValueInfoProto, type_proto,
 };
 
 /// Channels of the tiny sensor.
@@ -66,9 +66,18 @@ fn node(op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>)
     }
 }
 
+/// A float tensor of any shape.
 fn value(name: &str) -> ValueInfoProto {
+    let tensor = type_proto::Tensor {
+        elem_type: DataType::Float as i32,
+        shape: None,
+    };
     ValueInfoProto {
         name: name.into(),
+        r#type: Some(TypeProto {
+            value: Some(type_proto::Value::TensorType(tensor)),
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }
@@ -76,7 +85,10 @@ fn value(name: &str) -> ValueInfoProto {
 /// The metadata that makes an ONNX file an encoder.
 pub fn metadata() -> Vec<(&'static str, String)> {
     // A mean of zeros, one direction, and a variance within and between classes.
-    let mut background: Vec<u8> = [DIM as u32, 1].iter().flat_map(|n| n.to_le_bytes()).collect();
+    let mut background: Vec<u8> = [DIM as u32, 1]
+        .iter()
+        .flat_map(|n| n.to_le_bytes())
+        .collect();
     let projection = [0.0; DIM].iter().chain(&[1.0; DIM]);
     for number in projection.chain(&[100.0, 400.0]) {
         background.extend((*number as f32).to_le_bytes());
@@ -85,7 +97,10 @@ pub fn metadata() -> Vec<(&'static str, String)> {
         "scale":[0.001,0.001],"mean":[0.0,0.0],"std":[1.0,1.0]}"#;
     vec![
         ("frontend", frontend.to_owned()),
-        ("background", base64::engine::general_purpose::STANDARD.encode(background)),
+        (
+            "background",
+            base64::engine::general_purpose::STANDARD.encode(background),
+        ),
         ("within_total", "900".to_owned()),
         ("embedding_scale", "0.0001".to_owned()),
         ("space_id", "0123456789abcdef0123456789abcdef".to_owned()),
@@ -215,13 +230,21 @@ impl Watch {
         let rows = (recordings.len() * self.rows) as u64;
         let shape = [rows, self.channels as u64];
         let each = |of: fn(&(u8, u8)) -> u8| -> Vec<u8> {
-            recordings.iter().flat_map(|r| vec![of(r); self.rows]).collect()
+            recordings
+                .iter()
+                .flat_map(|r| vec![of(r); self.rows])
+                .collect()
         };
         let mut npz = NpzWriter::new(Cursor::new(Vec::new()));
         if self.counts {
             add(&mut npz, "x", &shape, &x);
             let channels = self.channels as u64;
-            add(&mut npz, "scale", &[channels], &vec![0.001f32; self.channels]);
+            add(
+                &mut npz,
+                "scale",
+                &[channels],
+                &vec![0.001f32; self.channels],
+            );
         } else {
             let units: Vec<f32> = x.iter().map(|&v| 0.001 * f32::from(v)).collect();
             add(&mut npz, "x", &shape, &units);

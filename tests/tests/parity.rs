@@ -1,0 +1,88 @@
+//! Contract: the pack does what the float encoder does, where it counts.
+
+use headstart_tests::repository;
+use serde_json::Value;
+use std::process::Command;
+
+/// Runs the example that the README begins with, through its JSON.
+fn teach() -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "run",
+            "--release",
+            "--quiet",
+            "--example",
+            "teach",
+            "--",
+            "--json",
+        ])
+        .current_dir(repository(""))
+        .output()
+        .expect("cargo runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).expect("one JSON object")
+}
+
+#[test]
+fn the_shipped_encoder_learns_three_unseen_exercises_from_five_examples() {
+    let json = teach();
+    let number = |key: &str| {
+        json[key]
+            .as_f64()
+            .unwrap_or_else(|| panic!("{key}: {json}"))
+    };
+    assert_eq!(
+        (number("ways"), number("shots"), number("episodes")),
+        (3.0, 5.0, 600.0)
+    );
+    assert!(number("accuracy") >= 0.97, "{json}");
+    assert!(
+        number("ci95") < 0.01 && number("ci95_groups") < 0.05,
+        "{json}"
+    );
+    assert!(
+        number("state_bytes") < 3072.0 && number("arena_bytes") < 8192.0,
+        "{json}"
+    );
+}
+
+#[test]
+fn the_pack_is_within_half_a_point_of_the_float_encoder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pack = folder.path().join("again.pack");
+    let unseen = repository("models/data/watch/unseen.npz");
+    // Calibrated on what is committed; the shipped pack was calibrated on the pretraining data.
+    let encoder =
+        headstart_trainer::encoder_file::EncoderFile::load(&repository("models/watch.onnx"))
+            .expect("the shipped encoder");
+    let data = headstart_trainer::dataset::Dataset::load(&unseen).expect("the committed slice");
+    let front = &encoder.frontend;
+    let windows: Vec<Vec<i16>> = data
+        .windows(front.window, front.hop)
+        .iter()
+        .step_by(4)
+        .map(|w| front.counts(data.window(w.start, front.window)))
+        .collect();
+    let (bytes, layout) =
+        headstart_trainer::pack::pack(&encoder, &windows, false).expect("it packs");
+    assert!(
+        layout.arena as f64 <= 1.05 * layout.lower_bound as f64,
+        "{layout:?}"
+    );
+    std::fs::write(&pack, bytes).expect("it is written");
+    for pack in [pack, repository("models/watch.pack")] {
+        let few_shot =
+            headstart_trainer::pack::few_shot(&repository("models/watch.onnx"), &pack, &unseen)
+                .expect("episodes");
+        assert!(
+            few_shot.difference.accuracy.abs() <= 0.005,
+            "{:?}",
+            few_shot.difference
+        );
+        assert!(few_shot.packed.accuracy >= 0.97, "{:?}", few_shot.packed);
+    }
+}

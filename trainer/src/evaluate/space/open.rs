@@ -1,0 +1,172 @@
+//! Where spaces come from: an encoder's file, its untrained twin, or a feature without training.
+
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use headstart::EncoderPack;
+use headstart::pack::MAGIC;
+
+use super::{Features, Input, Source, Space, fixed, raw_rows};
+use crate::dataset::Dataset;
+use crate::encoder_file::EncoderFile;
+use crate::evaluate::progress::Progress;
+use crate::evaluate::random;
+use crate::features::{Feature, Standardisation};
+use crate::files;
+use crate::float::FloatEncoder;
+use crate::pack::Aligned;
+
+/// An encoder's file, opened.
+pub struct Opened {
+    /// The encoder.
+    pub space: Space,
+    /// The windows that it takes.
+    pub input: Input,
+    /// The file's contents, where it is an ONNX file.
+    pub file: Option<EncoderFile>,
+}
+
+/// Opens a .pack or an .onnx, whichever the bytes are.
+pub fn open(path: &Path) -> anyhow::Result<Opened> {
+    ensure!(
+        !path.is_dir(),
+        "{} is a folder; give an encoder, .onnx or .pack",
+        path.display()
+    );
+    let bytes = files::read(path)?;
+    if bytes.starts_with(b"PK\x03\x04") {
+        bail!(
+            "{} is an .npz file, not an encoder; the encoder comes first: headstart evaluate ENCODER DATA",
+            path.display()
+        );
+    }
+    let packed = path.extension().is_some_and(|e| e == "pack") || bytes.starts_with(&MAGIC);
+    let opened = if packed {
+        open_pack(&bytes)
+    } else {
+        open_onnx(&bytes)
+    };
+    let mut opened =
+        opened.with_context(|| format!("could not read the encoder {}", path.display()))?;
+    opened.space.encoder = Some(path.display().to_string());
+    Ok(opened)
+}
+
+fn open_pack(bytes: &[u8]) -> anyhow::Result<Opened> {
+    let aligned = Aligned::new(bytes);
+    let pack = EncoderPack::new(aligned.bytes())?;
+    let frontend = pack.frontend();
+    let input = Input {
+        channels: frontend.channels,
+        window: frontend.window,
+        hop: frontend.hop,
+        rate: frontend.rate_hz,
+    };
+    let (dim, artefact) = (pack.dim(), pack.artefact());
+    let space = Space {
+        features: Features::Encoder,
+        encoder: None,
+        dim,
+        artefact,
+        pack: Some(aligned),
+        source: Source::Pack,
+    };
+    Ok(Opened {
+        space,
+        input,
+        file: None,
+    })
+}
+
+fn open_onnx(bytes: &[u8]) -> anyhow::Result<Opened> {
+    let file = EncoderFile::from_bytes(bytes)?;
+    let Some(background) = &file.background else {
+        bail!(
+            "it has no background mean, which its embedding space needs: run `headstart background`"
+        );
+    };
+    let step = file.embedding_step;
+    let frontend = file.frontend.clone();
+    let input = Input {
+        channels: frontend.channels,
+        window: frontend.window,
+        hop: frontend.hop,
+        rate: frontend.rate,
+    };
+    let source = Source::Float {
+        encoder: FloatEncoder::new(&file).context("its graph does not run")?,
+        frontend,
+        step,
+        centre: fixed(&background.mean, step).collect(),
+    };
+    let space = Space {
+        features: Features::Encoder,
+        encoder: None,
+        dim: background.mean.len(),
+        artefact: file.sha256,
+        pack: None,
+        source,
+    };
+    Ok(Opened {
+        space,
+        input,
+        file: Some(file),
+    })
+}
+
+/// The encoder with random weights. Its centre and fixed-point step come from `background`, as
+/// those of a pretrained one do.
+pub fn random_twin(file: &EncoderFile, background: &Dataset, seed: u64) -> anyhow::Result<Space> {
+    let mut twin = file.clone();
+    twin.proto = random::reinitialise(&file.proto, seed)?;
+    let (encoder, frontend) = (FloatEncoder::new(&twin)?, file.frontend.clone());
+    let windows = background.windows(frontend.window, frontend.hop);
+    let progress = Progress::new("random encoder, background windows", windows.len());
+    let rows = raw_rows(&encoder, &frontend, background, &windows, &progress)?;
+    let dim = rows.first().map_or(0, Vec::len);
+    let mean: Vec<f32> = (0..dim)
+        .map(|d| (rows.iter().map(|r| f64::from(r[d])).sum::<f64>() / rows.len() as f64) as f32)
+        .collect();
+    let largest = rows.iter().flatten().fold(0.0f32, |m, v| m.max(v.abs()));
+    ensure!(
+        largest > 0.0,
+        "the random encoder gives zeros only; try another --seed"
+    );
+    let step = largest / 32_767.0;
+    Ok(Space {
+        features: Features::Random,
+        encoder: None,
+        dim,
+        artefact: file.sha256,
+        pack: None,
+        source: Source::Float {
+            encoder,
+            frontend,
+            step,
+            centre: fixed(&mean, step).collect(),
+        },
+    })
+}
+
+/// A rival without training: standardised over `background`, centre 0.
+pub fn plain(feature: Feature, background: &Dataset, input: &Input) -> anyhow::Result<Space> {
+    let windows = background.windows(input.window, input.hop);
+    let standard = Standardisation::fit(&feature.extract(background, &windows, input.window))
+        .context("the background has no window")?;
+    let features = match feature {
+        Feature::RawWindow => Features::Raw,
+        Feature::HandMade => Features::HandMade,
+    };
+    Ok(Space {
+        features,
+        encoder: None,
+        dim: standard.mean.len(),
+        artefact: [0; 32],
+        pack: None,
+        source: Source::Plain {
+            feature,
+            window: input.window,
+            standard,
+        },
+    })
+}
