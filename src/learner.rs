@@ -4,7 +4,7 @@ use crate::embedding::Embedding;
 use crate::encoder::{EmbedError, Encoder};
 use crate::head::{FitError, Head, Prediction};
 use crate::samples::{Samples, SamplesError};
-use crate::statistics::{SampleId, Statistics, StatisticsError};
+use crate::statistics::{SampleId, SnapshotError, Statistics, StatisticsError};
 use crate::stream::Stream;
 
 /// Learns new classes from windows of raw counts, and predicts.
@@ -28,6 +28,8 @@ pub enum LearnerError {
     Samples(SamplesError),
     /// The head could not be fitted.
     Fit(FitError),
+    /// The snapshot was refused.
+    Snapshot(SnapshotError),
     /// There is nothing to predict from: learn an example first.
     NothingLearnt,
 }
@@ -39,6 +41,7 @@ impl core::fmt::Display for LearnerError {
             LearnerError::Statistics(e) => e.fmt(f),
             LearnerError::Samples(e) => e.fmt(f),
             LearnerError::Fit(e) => e.fmt(f),
+            LearnerError::Snapshot(e) => e.fmt(f),
             LearnerError::NothingLearnt => f.write_str("nothing was learnt yet"),
         }
     }
@@ -55,7 +58,7 @@ macro_rules! from {
         }
     )+};
 }
-from!(EmbedError => Embed, StatisticsError => Statistics, SamplesError => Samples, FitError => Fit);
+from!(EmbedError => Embed, StatisticsError => Statistics, SamplesError => Samples, FitError => Fit, SnapshotError => Snapshot);
 
 impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
     /// Joins the parts. `embedding` is D long; statistics of another encoder file are refused.
@@ -104,6 +107,17 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
     /// What was learnt.
     pub fn statistics(&self) -> &Statistics<'a> {
         &self.statistics
+    }
+
+    /// Takes over what was learnt before a reset; see [`Statistics::save`]. Samples are not part of
+    /// it, so a learner that keeps them refuses.
+    pub fn restore(&mut self, snapshot: &[u8]) -> Result<(), LearnerError> {
+        if self.samples.is_some() {
+            return Err(FitError::NeedsSamples.into());
+        }
+        self.statistics.restore(snapshot)?;
+        self.fitted = false;
+        Ok(())
     }
 
     /// The head.

@@ -7,8 +7,14 @@
 //! No sum can overflow: a value is at most 127 in size and a class takes at most [`MAX_COUNT`]
 //! examples, 127 * 2^24 < 2^31.
 
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
 use crate::embedding::Embedding;
 use crate::pack::Artefact;
+
+pub use snapshot::SnapshotError;
 
 /// A class's name, up to 16 bytes.
 pub type Label = heapless::String<16>;
@@ -408,6 +414,3 @@ fn name(label: &str) -> Result<Label, StatisticsError> {
         Label::try_from(label).map_err(|_| StatisticsError::BadLabel)
     }
 }
-
-#[cfg(test)]
-mod tests;

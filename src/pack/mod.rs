@@ -197,6 +197,35 @@ impl<'a> EncoderPack<'a> {
         check::check(bytes)
     }
 
+    /// Words of arena that the pack in `bytes` asks for, before it is checked: a firmware sizes its
+    /// arena with it when it is built. 0 where the bytes are too short.
+    ///
+    /// ```
+    /// use headstart::EncoderPack;
+    /// static PACK: &[u8] = headstart::include_pack!("../../models/watch.pack");
+    /// static ARENA: [u32; EncoderPack::arena_words(PACK)] = [0; EncoderPack::arena_words(PACK)];
+    /// assert_eq!(4 * ARENA.len(), EncoderPack::new(PACK)?.arena_bytes());
+    /// # Ok::<(), headstart::pack::PackError>(())
+    /// ```
+    pub const fn arena_words(bytes: &[u8]) -> usize {
+        let at = core::mem::offset_of!(PackHeader, arena_bytes);
+        match bytes.split_at_checked(at) {
+            Some((_, [a, b, c, d, ..])) => {
+                u32::from_le_bytes([*a, *b, *c, *d]).div_ceil(4) as usize
+            }
+            _ => 0,
+        }
+    }
+
+    /// D of the pack in `bytes`, before it is checked; 0 where the bytes are too short.
+    pub const fn dim_of(bytes: &[u8]) -> usize {
+        let at = core::mem::offset_of!(PackHeader, dim);
+        match bytes.split_at_checked(at) {
+            Some((_, [a, b, ..])) => u16::from_le_bytes([*a, *b]) as usize,
+            _ => 0,
+        }
+    }
+
     /// D, the length of an embedding.
     pub fn dim(&self) -> usize {
         self.centre.len()

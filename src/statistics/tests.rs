@@ -123,3 +123,79 @@ fn renaming_keeps_the_order_of_names() {
     let rows: Vec<_> = s.iter().map(|c| (c.label.as_str(), c.sums[0])).collect();
     assert_eq!(rows, [("A", 3), ("b", 2), ("bb", 1)]);
 }
+
+#[test]
+fn a_snapshot_brings_everything_back_and_damage_is_found() {
+    let (mut words, mut labels) = memory(3);
+    let mut s = Statistics::new(DIM, [5; 32], &mut words, &mut labels).unwrap();
+    for (label, e) in &examples() {
+        s.learn(label, Embedding::new(e).unwrap()).unwrap();
+    }
+    let mut bytes = std::vec![0; Statistics::snapshot_bytes(DIM, 3)];
+    let small = s.save(&mut bytes[1..]);
+    assert_eq!(
+        small,
+        Err(SnapshotError::BufferTooSmall {
+            needed: bytes.len()
+        })
+    );
+    assert_eq!(s.save(&mut bytes), Ok(bytes.len()));
+
+    let (mut words, mut labels) = memory(3);
+    let mut back = Statistics::new(DIM, [5; 32], &mut words, &mut labels).unwrap();
+    back.learn("old", Embedding::new(&[1, 1, 1]).unwrap())
+        .unwrap();
+    let before = state(&back);
+    for length in 0..bytes.len() {
+        assert_eq!(
+            back.restore(&bytes[..length]),
+            Err(SnapshotError::NotStatistics)
+        );
+    }
+    for bit in 0..8 * bytes.len() {
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert!(back.restore(&bytes).is_err(), "bit {bit}");
+        bytes[bit / 8] ^= 1 << (bit % 8);
+    }
+    assert_eq!(state(&back), before);
+    assert_eq!(back.restore(&bytes), Ok(()));
+    assert_eq!(state(&back), state(&s));
+
+    let (mut words, mut labels) = memory(2);
+    let mut other = Statistics::new(DIM, [6; 32], &mut words, &mut labels).unwrap();
+    assert_eq!(other.restore(&bytes), Err(SnapshotError::OtherArtefact));
+    let (mut words, mut labels) = memory(2);
+    let mut narrow = Statistics::new(DIM, [5; 32], &mut words, &mut labels).unwrap();
+    assert_eq!(
+        narrow.restore(&bytes),
+        Err(SnapshotError::TooManyClasses { needed: 3 })
+    );
+}
+
+#[test]
+fn numbers_that_nobody_can_have_learnt_are_refused() {
+    let (mut words, mut labels) = memory(2);
+    let mut s = Statistics::new(DIM, [5; 32], &mut words, &mut labels).unwrap();
+    for label in ["a", "b"] {
+        s.learn(label, Embedding::new(&[3, 4, 5]).unwrap()).unwrap();
+    }
+    let mut bytes = std::vec![0; Statistics::snapshot_bytes(DIM, 2)];
+    s.save(&mut bytes).unwrap();
+    let row = 16 + 4 + 4 * DIM;
+    // count 0, a sum beyond 127 * count, names out of order, a name with a hole, another tier
+    for (at, value) in [
+        (52 + 16, 0),
+        (52 + 21, 1),
+        (52, b'c'),
+        (52 + 5, b'x'),
+        (52 + row, b'a'),
+        (10, 2),
+    ] {
+        let mut bad = bytes.clone();
+        bad[at] = value;
+        let end = bad.len() - 4;
+        let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&bad[..end]);
+        bad[end..].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(s.restore(&bad), Err(SnapshotError::Impossible), "byte {at}");
+    }
+}

@@ -1,5 +1,9 @@
 //! Augmentations for sensors that are worn: each one is a claim about what does not matter.
 //!
+//! *Private* strengths are drawn anew for each of a window's two views, and the network learns to
+//! look past them. *Common* ones are drawn once for both: they claim nothing, but make new wearers
+//! and new movements out of the few that were recorded.
+//!
 //! A view is cut out of a recording at a moved and warped time axis, then its channels are scaled,
 //! turned, mirrored, masked and made noisy. Channels that come in threes (acceleration, rotation
 //! rate) are vectors of one sensor frame: a turn acts on all of them alike. Other channels have no
@@ -16,7 +20,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// How strong each augmentation is; 0 switches it off.
+/// How strong each augmentation is; 0 switches it off. The common ones are at the end.
 #[derive(Debug, Clone, PartialEq, clap::Args, Serialize, Deserialize)]
 pub struct Strengths {
     /// Noise: its standard deviation, as a part of the channel's RMS over the data
@@ -40,7 +44,37 @@ pub struct Strengths {
     /// One sensor silent (all three of its channels): the probability
     #[arg(long, default_value_t = 0.0, value_name = "PROBABILITY")]
     pub mask: f32,
+    /// Turn of the sensor frame, the same for both views: the largest angle in radians
+    #[arg(long, default_value_t = 0.5, value_name = "RAD")]
+    pub common_rotation: f32,
+    /// Amplitude, the same for both views: standard deviation of the gain's logarithm
+    #[arg(long, default_value_t = 0.3, value_name = "LOG")]
+    pub common_scale: f32,
+    /// Tempo, the same for both views: standard deviation of the speed's logarithm
+    #[arg(long, default_value_t = 0.2, value_name = "LOG")]
+    pub common_warp: f32,
 }
+
+/// What both views of a window share.
+pub struct Common {
+    turn: Turn,
+    gain: f32,
+    speed: f32,
+}
+
+impl Common {
+    /// Drawn once a window.
+    pub fn new(strengths: &Strengths, rng: &mut ChaCha8Rng) -> Self {
+        Common {
+            turn: random_turn(strengths.common_rotation, rng),
+            gain: (strengths.common_scale * normal(rng)).exp(),
+            speed: (strengths.common_warp * normal(rng)).exp(),
+        }
+    }
+}
+
+/// A rotation matrix.
+type Turn = [[f32; 3]; 3];
 
 /// A random stream of its own for each (seed, purpose, step, item): nothing has to be remembered
 /// between steps, and work can be split over threads in any way.
@@ -60,10 +94,11 @@ pub fn sensor_width(channels: usize) -> usize {
 /// Writes one view of a window, [channels, length] with channels outermost, in the recording's
 /// units divided by `std` (one value a channel).
 ///
-/// `recording` is [rows, channels], at least `length` rows; the window begins at row `start`, moved
-/// by `offset` rows. A view that would leave the recording is moved back inside.
+/// `recording` is [rows, channels], at least `length` rows; the window begins at row `start`. A
+/// view that would leave the recording is moved back inside.
 pub fn view(
     strengths: &Strengths,
+    common: &Common,
     rng: &mut ChaCha8Rng,
     recording: &[f32],
     start: f32,
@@ -71,15 +106,19 @@ pub fn view(
     out: &mut [f32],
 ) {
     let length = out.len() / std.len();
-    let times = time_axis(strengths, rng, length, start, recording.len() / std.len());
+    let rows = recording.len() / std.len();
+    let times = time_axis(strengths, common.speed, rng, length, start, rows);
     sample(recording, &times, std, out);
     let width = sensor_width(std.len());
     for sensor in out.chunks_exact_mut(width * length) {
-        let gain = (strengths.scale * normal(rng)).exp();
+        let gain = common.gain * (strengths.scale * normal(rng)).exp();
         sensor.iter_mut().for_each(|v| *v *= gain);
     }
     if width == 3 {
-        turn(&frame(strengths, rng), out, length);
+        let private = random_turn(strengths.rotation, rng);
+        let mirrored = rng.random::<f32>() < strengths.mirror;
+        turn(&common.turn, false, out, length);
+        turn(&private, mirrored, out, length);
     }
     mask(strengths.mask, rng, out, width * length);
     if strengths.jitter > 0.0 {
@@ -92,13 +131,14 @@ pub fn view(
 /// 0..=rows - 1.
 fn time_axis(
     strengths: &Strengths,
+    speed: f32,
     rng: &mut ChaCha8Rng,
     length: usize,
     start: f32,
     rows: usize,
 ) -> Vec<f32> {
     let half = (length - 1) as f32 / 2.0;
-    let speed = (strengths.warp * normal(rng)).exp();
+    let speed = speed * (strengths.warp * normal(rng)).exp();
     let height = strengths.warp * normal(rng) * length as f32 / 25.0;
     let phase = rng.random::<f32>() * TAU;
     let offset = strengths.shift * (2.0 * rng.random::<f32>() - 1.0);
@@ -136,53 +176,44 @@ fn sample(recording: &[f32], times: &[f32], std: &[f32], out: &mut [f32]) {
     }
 }
 
-/// One sensor frame: a turn matrix for vectors, and its mirror image's sign for axial vectors.
-struct Frame {
-    turn: [[f32; 3]; 3],
-    mirrored: bool,
-}
-
-/// Rodrigues' formula for a turn about a random axis.
-fn frame(strengths: &Strengths, rng: &mut ChaCha8Rng) -> Frame {
+/// A turn about a random axis by at most `angle` (Rodrigues' formula).
+fn random_turn(angle: f32, rng: &mut ChaCha8Rng) -> Turn {
     let axis = [normal(rng), normal(rng), normal(rng)];
     let norm = axis.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
     let [x, y, z] = axis.map(|v| v / norm);
-    let (sin, cos) = (strengths.rotation * (2.0 * rng.random::<f32>() - 1.0)).sin_cos();
+    let (sin, cos) = (angle * (2.0 * rng.random::<f32>() - 1.0)).sin_cos();
     let rest = 1.0 - cos;
-    Frame {
-        turn: [
-            [
-                cos + x * x * rest,
-                x * y * rest - z * sin,
-                x * z * rest + y * sin,
-            ],
-            [
-                y * x * rest + z * sin,
-                cos + y * y * rest,
-                y * z * rest - x * sin,
-            ],
-            [
-                z * x * rest - y * sin,
-                z * y * rest + x * sin,
-                cos + z * z * rest,
-            ],
+    [
+        [
+            cos + x * x * rest,
+            x * y * rest - z * sin,
+            x * z * rest + y * sin,
         ],
-        mirrored: rng.random::<f32>() < strengths.mirror,
-    }
+        [
+            y * x * rest + z * sin,
+            cos + y * y * rest,
+            y * z * rest - x * sin,
+        ],
+        [
+            z * x * rest - y * sin,
+            z * y * rest + x * sin,
+            cos + z * z * rest,
+        ],
+    ]
 }
 
 /// Turns every sensor's vectors. In a mirrored frame (x to -x) the first sensor's vectors change x;
 /// the others are rotation rates, which are axial: they change y and z.
-fn turn(frame: &Frame, out: &mut [f32], length: usize) {
+fn turn(turn: &Turn, mirrored: bool, out: &mut [f32], length: usize) {
     for (sensor, xyz) in out.chunks_exact_mut(3 * length).enumerate() {
-        let signs = match (frame.mirrored, sensor) {
+        let signs = match (mirrored, sensor) {
             (false, _) => [1.0, 1.0, 1.0],
             (true, 0) => [-1.0, 1.0, 1.0],
             (true, _) => [1.0, -1.0, -1.0],
         };
         for t in 0..length {
             let v = [xyz[t], xyz[length + t], xyz[2 * length + t]];
-            for (axis, row) in frame.turn.iter().enumerate() {
+            for (axis, row) in turn.iter().enumerate() {
                 let turned: f32 = row.iter().zip(&v).map(|(m, v)| m * v).sum();
                 xyz[axis * length + t] = signs[axis] * turned;
             }

@@ -2,8 +2,9 @@
 //! they vary within and between things. A head takes it as its prior.
 //!
 //! The covariances are those of *normalised* embeddings: the raw embedding minus the mean, scaled
-//! to L2 norm 127, which is the space that heads work in. Where there are no labels, two augmented
-//! views of one window stand for two examples of one class.
+//! to L2 norm 127, which is the space that heads work in. There are no labels: two windows of one
+//! recording, far enough apart to share no sample, stand for two examples of one class; where there
+//! are hardly any recordings, two augmented views of one window do.
 //!
 //! Source of the joint diagonalisation: *Probabilistic Linear Discriminant Analysis*, Ioffe, 2006.
 
@@ -15,15 +16,16 @@ use crate::encoder_file::Background;
 /// The L2 norm of embeddings that heads work on.
 const NORM: f64 = headstart::embedding::NORM as f64;
 
-/// At most so many directions are kept.
-pub const MAX_RANK: usize = 32;
+/// So many directions are kept; formats take up to 32. A prediction costs a product with each, and
+/// the flash 4 bytes for each value of each.
+pub const RANK: usize = 16;
 
 /// Part of the mean variance that is added to the within-class covariance, so that a direction in
 /// which pairs never differed is no proof of a class.
 const SHRINKAGE: f64 = 0.01;
 
 /// Measures the background: `all` is N raw embeddings of `dim`, one a window; `first` and `second`
-/// are those of two views each of the same windows.
+/// are those of pairs of one class each.
 ///
 /// Keeps the (at most `rank`) directions with the largest ratio of between- to within-class
 /// variance. The projection makes the within-class covariance the unit matrix and the one between
@@ -53,7 +55,7 @@ pub fn background(
     let mut order: Vec<usize> = (0..dim).collect();
     order.sort_by(|&a, &b| spectrum.eigenvalues[b].total_cmp(&spectrum.eigenvalues[a]));
     order.retain(|&i| spectrum.eigenvalues[i] > 1.0);
-    order.truncate(rank.min(MAX_RANK).max(1));
+    order.truncate(rank.max(1));
     if order.is_empty() {
         order.push(spectrum.eigenvalues.imax());
     }

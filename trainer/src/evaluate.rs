@@ -5,6 +5,7 @@
 
 mod args;
 pub(crate) mod heads;
+pub(crate) mod open;
 mod parallel;
 pub(crate) mod progress;
 mod random;
@@ -21,9 +22,10 @@ use anyhow::{Context, anyhow};
 
 pub use self::args::Args;
 use self::heads::{HeadKind, answers};
+use self::open::Opened;
 use self::progress::Progress;
 use self::select::{distinct_groups, list, select};
-use self::space::{Input, Opened, Space};
+use self::space::{Input, Space};
 use self::stream::Streams;
 use self::table::{Report, Row};
 use crate::dataset::Dataset;
@@ -114,7 +116,7 @@ fn measure(args: &Args) -> Result<Report, Failure> {
 
 fn open_all(args: &Args) -> Result<Vec<Opened>, Failure> {
     let paths = std::iter::once(&args.encoder).chain(&args.against);
-    let opened: Vec<Opened> = paths.map(|p| space::open(p)).collect::<Result<_, _>>()?;
+    let opened: Vec<Opened> = paths.map(|p| open::open(p)).collect::<Result<_, _>>()?;
     let window = |input: &Input| (input.channels, input.window, input.hop);
     for pair in opened.windows(2) {
         if let [first, other] = pair
@@ -173,7 +175,7 @@ fn spaces(
             ));
         }
         if let (Some(file), None) = (&file, &twin) {
-            let mut random = space::random_twin(file, background, seed)?;
+            let mut random = open::random_twin(file, background, seed)?;
             random.encoder = space.encoder.clone();
             twin = Some(random);
         }
@@ -186,7 +188,7 @@ fn spaces(
     }
     spaces.extend(twin);
     for feature in [Feature::HandMade, Feature::RawWindow] {
-        spaces.push(space::plain(feature, background, input)?);
+        spaces.push(open::plain(feature, background, input)?);
     }
     Ok(spaces)
 }

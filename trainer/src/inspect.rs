@@ -84,6 +84,34 @@ fn thousands(number: usize) -> String {
     text
 }
 
+/// Columns as wide as their longest entry, two spaces apart; those of `right` stand to the right.
+fn columns(rows: &[Vec<String>], right: &[usize]) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let longest = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..count).map(longest).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+            line += &match right.contains(&column) {
+                true => format!("{cell:>width$}  "),
+                false => format!("{cell:width$}  "),
+            };
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+/// The head of a table.
+fn head(names: &[&str]) -> Vec<String> {
+    names.iter().map(|n| n.to_string()).collect()
+}
+
 /// Height, width and channels as `4x5x64`, without a height of 1.
 fn shape(sides: [usize; 3]) -> String {
     match sides {
@@ -130,6 +158,12 @@ impl Sliding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_stand_below_each_other() {
+        let rows = [head(&["a", "long", "c"]), head(&["longer", "1", ""])];
+        assert_eq!(columns(&rows, &[1]), "a       long  c\nlonger     1\n");
+    }
 
     #[test]
     fn numbers_read_easily() {

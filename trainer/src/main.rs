@@ -20,9 +20,7 @@ enum Command {
     Pretrain(pretrain::Args),
     /// Quantise an encoder to int8 for microcontrollers
     Pack(pack::Args),
-    /// Measure few-shot accuracy with 95 % intervals, against what needs no pretraining
     Evaluate(evaluate::Args),
-    /// Show what a .pack, .onnx or .npz file holds
     Inspect(inspect::Args),
 }
 

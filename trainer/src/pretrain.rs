@@ -30,6 +30,7 @@ use views::{Windows, purpose};
 /// in the data are not looked at. Writes an ONNX file with everything that a device needs.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
+    args_override_self = true,
     after_help = "Example:\n  headstart pretrain models/data/watch/pretrain.npz -o encoder.onnx\n\nThe same data, settings, machine and --threads give the same file, bit for bit."
 )]
 pub struct Args {
@@ -221,11 +222,22 @@ fn write(
     let all: Vec<usize> = (0..windows.len()).collect();
     let plain = windows.plain(&all);
     let embeddings = export::embed(&trained.encoder, shape, &plain, &device);
-    let views = windows.views(&all, purpose::PROBE, 1);
-    let pairs = export::embed(&trained.encoder, shape, &views, &device);
-    let (first, second) = pairs.split_at(pairs.len() / 2);
+    let (first, second) = match windows.pairs() {
+        Some(pairs) => {
+            let row = |i: usize| &embeddings[i * shape.dim..(i + 1) * shape.dim];
+            let (first, second): (Vec<&[f32]>, Vec<&[f32]>) =
+                pairs.iter().map(|&(a, b)| (row(a), row(b))).unzip();
+            (first.concat(), second.concat())
+        }
+        None => {
+            let views = windows.views(&all, purpose::PROBE, 1);
+            let mut first = export::embed(&trained.encoder, shape, &views, &device);
+            let second = first.split_off(first.len() / 2);
+            (first, second)
+        }
+    };
     let background =
-        background::background(&embeddings, first, second, shape.dim, background::MAX_RANK);
+        background::background(&embeddings, &first, &second, shape.dim, background::RANK);
 
     let frontend = SensorFrontend {
         kind: "sensor".into(),

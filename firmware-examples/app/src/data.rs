@@ -1,24 +1,17 @@
 //! The encoder and the windows that the demo reads from flash.
 
-use core::mem::offset_of;
-
-use headstart::pack::PackHeader;
+use headstart::EncoderPack;
 
 include!(concat!(env!("OUT_DIR"), "/demo.rs"));
 
 /// The encoder's file.
 pub const PACK: &[u8] = headstart::include_pack!("../../../models/watch.pack");
 
-/// What the encoder's header says its arena takes, in words, known when the firmware is built.
-pub const ARENA_WORDS: usize = word(offset_of!(PackHeader, arena_bytes)) / 4;
+/// Words of working memory, known when the firmware is built.
+pub const ARENA_WORDS: usize = EncoderPack::arena_words(PACK);
 
 /// D, the length of an embedding.
-pub const DIM: usize = word(offset_of!(PackHeader, dim)) & 0xffff;
-
-/// Four bytes of the header, little-endian.
-const fn word(at: usize) -> usize {
-    u32::from_le_bytes([PACK[at], PACK[at + 1], PACK[at + 2], PACK[at + 3]]) as usize
-}
+pub const DIM: usize = EncoderPack::dim_of(PACK);
 
 const WINDOWS: usize = SUPPORT.len() + QUERIES.len();
 

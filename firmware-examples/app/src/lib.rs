@@ -1,5 +1,5 @@
 //! The watch demo, for any board: learns three exercises from five examples each, one at a time,
-//! forgets one and learns it again, then names the exercises of the rest of the recordings.
+//! forgets one and learns it again, loses power, then names the exercises of the rest of the recordings.
 //!
 //! A board gives a counter and a place to print to; everything else is here, so that a laptop, an
 //! emulator and two boards run the same code and print the same digest.
@@ -32,8 +32,19 @@ type Kernels = kernels!(Conv, Dense, AvgPool, MaxPool, Add);
 /// How many classes there is room for.
 pub const CLASSES: usize = 3;
 
+/// Bytes that what was learnt takes where it outlives a reset.
+const SNAPSHOT: usize = Statistics::snapshot_bytes(data::DIM, CLASSES);
+
 /// All the memory that learning takes, stack apart. Sized when the firmware is built.
 pub struct Memory {
+    /// What learning works in.
+    pub ram: Ram,
+    /// Stands for a page of flash.
+    flash: [u8; SNAPSHOT],
+}
+
+/// What a power cut takes.
+pub struct Ram {
     arena: [u32; data::ARENA_WORDS],
     words: [i32; Statistics::words(data::DIM, CLASSES)],
     labels: [Label; CLASSES],
@@ -44,11 +55,24 @@ impl Memory {
     /// Zeros: lies in .bss, takes no flash.
     pub const fn new() -> Self {
         Memory {
-            arena: [0; data::ARENA_WORDS],
-            words: [0; Statistics::words(data::DIM, CLASSES)],
-            labels: [const { Label::new() }; CLASSES],
-            embedding: [0; data::DIM],
+            ram: Ram {
+                arena: [0; data::ARENA_WORDS],
+                words: [0; Statistics::words(data::DIM, CLASSES)],
+                labels: [const { Label::new() }; CLASSES],
+                embedding: [0; data::DIM],
+            },
+            flash: [0; SNAPSHOT],
         }
+    }
+}
+
+impl Ram {
+    /// The power fails.
+    fn lose(&mut self) {
+        self.arena.fill(0xDEAD_BEEF);
+        self.words.fill(-1);
+        self.labels.fill(Label::new());
+        self.embedding.fill(-1);
     }
 }
 
@@ -109,7 +133,7 @@ impl From<LearnerError> for DemoError {
 pub type WatchLearner<'a> = Learner<'a, PackedEncoder<'a, Kernels>, PrototypeHead>;
 
 /// A learner that knows nothing yet.
-pub fn learner(memory: &mut Memory) -> Result<WatchLearner<'_>, DemoError> {
+pub fn learner(memory: &mut Ram) -> Result<WatchLearner<'_>, DemoError> {
     let pack = EncoderPack::new(data::PACK)?;
     let encoder = PackedEncoder::new(pack, &mut memory.arena)?;
     let statistics = Statistics::new(
@@ -129,7 +153,18 @@ pub fn learner(memory: &mut Memory) -> Result<WatchLearner<'_>, DemoError> {
 
 /// Runs the demo. The costs in the report are those of the slowest call.
 pub fn run<B: Board>(board: &mut B, memory: &mut Memory) -> Result<Report, DemoError> {
-    let mut learner = learner(memory)?;
+    let mut report = teach(board, memory)?;
+    memory.ram.lose();
+    let mut learner = learner(&mut memory.ram)?;
+    learner.restore(&memory.flash)?;
+    report.restored = Digest::new(learner.statistics()).hex() == report.statistics;
+    ask(board, &mut learner, &mut report)?;
+    Ok(report)
+}
+
+/// Learns one example at a time, forgets a class, learns it again, saves.
+fn teach<B: Board>(board: &mut B, memory: &mut Memory) -> Result<Report, DemoError> {
+    let mut learner = learner(&mut memory.ram)?;
     let mut report = Report::new::<B>(learner.statistics().state_bytes());
 
     for (label, window) in data::support() {
@@ -149,7 +184,19 @@ pub fn run<B: Board>(board: &mut B, memory: &mut Memory) -> Result<Report, DemoE
         learner.learn(label, window)?;
     }
     report.relearnt = Digest::new(learner.statistics()).hex() == report.statistics;
+    learner
+        .statistics()
+        .save(&mut memory.flash)
+        .map_err(LearnerError::from)?;
+    Ok(report)
+}
 
+/// Asks about the rest of the recordings.
+fn ask<B: Board>(
+    board: &mut B,
+    learner: &mut WatchLearner<'_>,
+    report: &mut Report,
+) -> Result<(), DemoError> {
     let mut digest = Digest::new(learner.statistics());
     for (label, window) in data::queries() {
         let start = board.count();
@@ -161,5 +208,5 @@ pub fn run<B: Board>(board: &mut B, memory: &mut Memory) -> Result<Report, DemoE
         report.unknown += u32::from(prediction.unknown);
     }
     report.digest = digest.hex();
-    Ok(report)
+    Ok(())
 }

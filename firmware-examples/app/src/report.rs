@@ -14,6 +14,8 @@ pub struct Report {
     pub unknown: u32,
     /// Whether forgetting a class and learning it again gave the same statistics, to the bit.
     pub relearnt: bool,
+    /// Whether a learner that lost its RAM came back with the same statistics, to the bit.
+    pub restored: bool,
     /// Digest of the statistics.
     pub statistics: heapless::String<64>,
     /// Digest of the statistics and of all predictions.
@@ -36,6 +38,7 @@ impl Report {
             right: 0,
             unknown: 0,
             relearnt: false,
+            restored: false,
             statistics: heapless::String::new(),
             digest: heapless::String::new(),
             state_bytes,
@@ -50,10 +53,15 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (taught, again) = (data::SUPPORT.len(), data::SUPPORT[0]);
-        let same = if self.relearnt { "same" } else { "OTHER" };
+        let same = |same| if same { "same" } else { "OTHER" };
         writeln!(f, "subject      {}", data::SUBJECT)?;
         writeln!(f, "taught       {taught} windows, one at a time")?;
-        writeln!(f, "relearnt     {again}: {same} statistics as before")?;
+        let (relearnt, restored) = (same(self.relearnt), same(self.restored));
+        writeln!(f, "relearnt     {again}: {relearnt} statistics as before")?;
+        writeln!(
+            f,
+            "restored     after a reset: {restored} statistics as before"
+        )?;
         writeln!(f, "right        {} of {} queries", self.right, self.queries)?;
         writeln!(
             f,

@@ -1,8 +1,6 @@
 //! What heads can work on: embeddings of an encoder, and its rivals brought into the same integer
 //! space.
 
-mod open;
-
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
@@ -16,8 +14,6 @@ use crate::encoder_file::{EncoderFile, SensorFrontend};
 use crate::features::{Feature, Standardisation};
 use crate::float::FloatEncoder;
 use crate::pack::Aligned;
-
-pub use open::{Opened, open, plain, random_twin};
 
 /// Windows that are embedded between two looks at the progress.
 const BATCH: usize = 256;
@@ -97,12 +93,12 @@ pub struct Space {
     /// Of the encoder's file; zero where there is none.
     pub artefact: Artefact,
     /// What the heads start from: the encoder as a pack.
-    pack: Option<Aligned>,
-    source: Source,
+    pub(super) pack: Option<Aligned>,
+    pub(super) source: Source,
 }
 
 /// How windows become vectors.
-enum Source {
+pub(super) enum Source {
     /// An ONNX graph, then a fixed-point step.
     Float {
         encoder: FloatEncoder,
@@ -269,7 +265,7 @@ fn stored_counts(data: &Dataset) -> anyhow::Result<Vec<i16>> {
 }
 
 /// Raw float embeddings, a row a window.
-fn raw_rows(
+pub(super) fn raw_rows(
     encoder: &FloatEncoder,
     frontend: &SensorFrontend,
     data: &Dataset,
@@ -293,7 +289,7 @@ fn raw_rows(
 }
 
 /// Values in whole steps, halves rounded away from zero.
-fn fixed(values: &[f32], step: f32) -> impl Iterator<Item = i32> + Clone {
+pub(super) fn fixed(values: &[f32], step: f32) -> impl Iterator<Item = i32> + Clone {
     values.iter().map(move |v| (v / step).round() as i32)
 }
 

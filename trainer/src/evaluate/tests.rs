@@ -27,7 +27,7 @@ fn opened(bytes: &[u8], name: &str) -> Opened {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join(name);
     std::fs::write(&path, bytes).expect("file");
-    space::open(&path).expect("an encoder")
+    open::open(&path).expect("an encoder")
 }
 
 fn accuracy(space: &Space, data: &Dataset, kind: HeadKind) -> f64 {
@@ -62,7 +62,7 @@ fn heads_learn_what_there_is_and_nothing_else() {
             })
         })
         .collect();
-    let space = space::plain(Feature::HandMade, &data, &input()).expect("windows");
+    let space = open::plain(Feature::HandMade, &data, &input()).expect("windows");
     for kind in HeadKind::ALL {
         let (own, none) = (
             accuracy(&space, &data, kind),
@@ -110,7 +110,7 @@ fn a_random_twin_is_another_encoder_of_the_same_shape() {
     let file = EncoderFile::from_bytes(&tiny::onnx()).expect("an encoder");
     let windows = data.windows(16, 8);
     let values = |seed| {
-        let twin = space::random_twin(&file, &data, seed).expect("a twin");
+        let twin = open::random_twin(&file, &data, seed).expect("a twin");
         assert_eq!(twin.dim, tiny::DIM);
         twin.embed(&data, &windows).expect("embedded").into_values()
     };
@@ -140,7 +140,7 @@ fn silence_counts_as_wrong() {
     // The tiny encoder has biases: only raw windows are silent, where the background is too.
     let mut background = data.clone();
     background.x.fill(0.0);
-    let space = space::plain(Feature::RawWindow, &background, &input()).expect("windows");
+    let space = open::plain(Feature::RawWindow, &background, &input()).expect("windows");
     let windows = data.windows(16, 8);
     let embedded = space.embed(&data, &windows).expect("embedded");
     assert_eq!(
@@ -157,7 +157,7 @@ fn streams_find_what_was_taught_and_count_what_was_not() {
         rows: 600,
         ..Watch::default()
     });
-    let space = space::plain(Feature::HandMade, &data, &input()).expect("windows");
+    let space = open::plain(Feature::HandMade, &data, &input()).expect("windows");
     let streams = Streams::new(&data, &space, input(), 2, 3, 0).expect("enough windows");
     let args = <Args as clap::Args>::augment_args(clap::Command::new("evaluate"));
     let args = args.get_matches_from(["evaluate", "tiny.onnx", "tiny.npz", "--ways", "2"]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Findings, hex, thousands};
+use super::{Findings, columns, head, hex, thousands};
 use crate::dataset::{Dataset, Recording};
 
 pub(super) fn findings(data: &Dataset) -> Findings {
@@ -87,25 +87,21 @@ fn text(data: &Dataset) -> String {
             sides.iter().map(side).collect::<Vec<_>>().join("; "),
         );
     }
-    text += &format!("\n{:<20}{:>11}{:>10}\n", "class", "recordings", "rows");
+    let row = |name: String, count: Count| {
+        vec![name, count.recordings.to_string(), thousands(count.rows)]
+    };
+    let mut classes = vec![head(&["class", "recordings", "rows"])];
     for (index, count) in count(data, |r| r.class) {
-        let name = match index {
-            Some(index) => format!("{index} {}", class(data, Some(index))),
-            None => "unlabelled".to_owned(),
-        };
-        text += &format!(
-            "{name:<20}{:>11}{:>10}\n",
-            count.recordings,
-            thousands(count.rows)
-        );
+        let number = index.map_or(String::new(), |i| format!("{i} "));
+        classes.push(row(format!("{number}{}", class(data, index)), count));
     }
-    text += &format!("\n{:<20}{:>11}{:>10}\n", "group", "recordings", "rows");
+    let mut groups = vec![head(&["group", "recordings", "rows"])];
     for (group, count) in count(data, |r| r.group) {
-        text += &format!(
-            "{group:<20}{:>11}{:>10}\n",
-            count.recordings,
-            thousands(count.rows)
-        );
+        groups.push(row(group.to_string(), count));
+    }
+    for table in [classes, groups] {
+        text += "\n";
+        text += &columns(&table, &[1, 2]);
     }
     text
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Findings, Sliding, hex, shape, thousands};
+use super::{Findings, Sliding, columns, head, hex, shape, thousands};
 use crate::encoder_file::EncoderFile;
 use crate::graph::{Graph, Layer, Op};
 
@@ -101,27 +101,29 @@ impl Onnx {
                 thousands(parameters)
             ),
         );
-        text += &format!(
-            "\n{:<12} {:<10} {:<21} {:<22} {:>10} {:>10}\n",
-            "layer", "kind", "shapes", "", "MACs", "parameters"
-        );
-        for layer in &self.graph.layers {
-            let (input, output) = (self.sides(layer.inputs[0]), self.sides(layer.output));
-            text += &format!(
-                "{:<12} {:<10} {:<21} {:<22} {:>10} {:>10}\n",
-                layer.name,
-                kind(layer),
-                format!("{} -> {}", shape(input), shape(output)),
-                sliding(layer).map_or(String::new(), |s| s.text()),
-                thousands(self.graph.macs(layer)),
-                thousands(parameters_of(layer)),
-            );
-        }
+        text += "\n";
+        text += &self.layers_text();
         text += "\nmetadata\n";
         for (key, value) in &file.provenance {
             text += &format!("{key}={value}\n");
         }
         text
+    }
+
+    fn layers_text(&self) -> String {
+        let mut rows = vec![head(&["layer", "kind", "shapes", "", "MACs", "parameters"])];
+        for layer in &self.graph.layers {
+            let (input, output) = (self.sides(layer.inputs[0]), self.sides(layer.output));
+            rows.push(vec![
+                layer.name.clone(),
+                kind(layer).to_owned(),
+                format!("{} -> {}", shape(input), shape(output)),
+                sliding(layer).map_or(String::new(), |s| s.text()),
+                thousands(self.graph.macs(layer)),
+                thousands(parameters_of(layer)),
+            ]);
+        }
+        columns(&rows, &[4, 5])
     }
 
     fn sides(&self, tensor: usize) -> [usize; 3] {

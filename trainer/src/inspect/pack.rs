@@ -10,7 +10,7 @@ use headstart::pack::{
 use serde_json::{Value, json};
 
 use super::plan::Plan;
-use super::{Findings, Sliding, hex, shape, thousands};
+use super::{Findings, Sliding, columns, head, hex, shape, thousands};
 use crate::pack::Aligned;
 
 /// Classes that the state is stated for.
@@ -243,11 +243,13 @@ impl Pack<'_> {
         text += &self.layers_text();
         text += "\n";
         text += &self.plan.draw();
-        text += &format!("\nflash{:>35}\n", "bytes");
-        for (part, bytes) in &self.flash {
-            text += &format!("{part:<30}{:>10}\n", thousands(*bytes));
+        let mut flash = vec![head(&["flash", "bytes"])];
+        let all = ("all", pack.bytes().len());
+        for (part, bytes) in self.flash.iter().chain([&all]) {
+            flash.push(vec![part.to_string(), thousands(*bytes)]);
         }
-        text += &format!("{:<30}{:>10}\n", "all", thousands(pack.bytes().len()));
+        text += "\n";
+        text += &columns(&flash, &[1]);
         text += "\nmetadata\n";
         for entry in pack.metadata().lines() {
             text += &format!("{entry}\n");
@@ -256,26 +258,24 @@ impl Pack<'_> {
     }
 
     fn layers_text(&self) -> String {
-        let mut text = format!(
-            "{:<4} {:<10} {:<21} {:<22} {:>10} {:>9}  arena\n",
-            "step", "layer", "shapes", "", "MACs", "weights"
-        );
+        let mut rows = vec![head(&[
+            "step", "layer", "shapes", "", "MACs", "weights", "arena",
+        ])];
         for (i, layer) in self.layers.iter().enumerate() {
             let reads = layer.reads.iter().map(|[from, to]| format!("{from}..{to}"));
-            text += &format!(
-                "{:<4} {:<10} {:<21} {:<22} {:>10} {:>9}  {} -> {}..{}\n",
-                i + 1,
-                layer.kind,
+            let reads: Vec<String> = reads.collect();
+            let [from, to] = layer.writes;
+            rows.push(vec![
+                (i + 1).to_string(),
+                layer.kind.to_owned(),
                 format!("{} -> {}", shape(layer.input), shape(layer.output)),
                 layer.sliding.as_ref().map_or(String::new(), Sliding::text),
                 thousands(layer.macs),
                 thousands(layer.weight_bytes),
-                reads.collect::<Vec<_>>().join(" + "),
-                layer.writes[0],
-                layer.writes[1],
-            );
+                format!("{} -> {from}..{to}", reads.join(" + ")),
+            ]);
         }
-        text
+        columns(&rows, &[0, 4, 5])
     }
 
     fn json(&self) -> Value {

@@ -89,6 +89,9 @@ impl Settings {
             ("--warp", a.warp, 1.0),
             ("--shift", a.shift, 1e6),
             ("--mask", a.mask, 1.0),
+            ("--common-rotation", a.common_rotation, std::f32::consts::PI),
+            ("--common-scale", a.common_scale, 3.0),
+            ("--common-warp", a.common_warp, 1.0),
         ] {
             if !(0.0..=most).contains(&value) {
                 bail!("{flag} is {value}: give a number from 0 to {most}");

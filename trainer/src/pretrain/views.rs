@@ -2,10 +2,11 @@
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::settings::Settings;
-use crate::augment::{self, stream};
+use crate::augment::{self, Common, stream};
 use crate::dataset::{Dataset, Window};
 
 /// What a random stream is for.
@@ -19,6 +20,9 @@ pub mod purpose {
     /// The views that quality and background are measured on.
     pub const PROBE: u64 = 4;
 }
+
+/// Fewer recordings than this say little about how recordings differ.
+const FEW_RECORDINGS: usize = 8;
 
 /// Recordings cut into windows, in units of each sensor's RMS.
 pub struct Windows<'a> {
@@ -40,6 +44,29 @@ impl<'a> Windows<'a> {
             windows,
             std,
         }
+    }
+
+    /// For each window another one of its recording that shares no sample with it; `None` where
+    /// fewer than [`FEW_RECORDINGS`] recordings are long enough.
+    pub fn pairs(&self) -> Option<Vec<(usize, usize)>> {
+        let mut rng = stream(self.settings.seed, purpose::PROBE, 0, u64::MAX);
+        let mut pairs = Vec::new();
+        let mut recordings = 0;
+        let mut first = 0;
+        for own in self.windows.chunk_by(|a, b| a.recording == b.recording) {
+            let before = pairs.len();
+            for (i, window) in own.iter().enumerate() {
+                let length = self.settings.window as usize;
+                let apart = |&j: &usize| own[j].start.abs_diff(window.start) >= length;
+                let others: Vec<usize> = (0..own.len()).filter(apart).collect();
+                if !others.is_empty() {
+                    pairs.push((first + i, first + others[rng.random_range(0..others.len())]));
+                }
+            }
+            recordings += usize::from(pairs.len() > before);
+            first += own.len();
+        }
+        (recordings >= FEW_RECORDINGS).then_some(pairs)
     }
 
     /// How many there are.
@@ -82,14 +109,11 @@ impl<'a> Windows<'a> {
         out.par_chunks_exact_mut(self.size())
             .enumerate()
             .for_each(|(i, out)| {
-                let second = i >= picked.len();
-                let mut rng = stream(self.settings.seed, purpose, step, i as u64);
-                self.view(
-                    self.windows[picked[i % picked.len()]],
-                    second,
-                    &mut rng,
-                    out,
-                );
+                let (item, second) = (i % picked.len(), i >= picked.len());
+                let named = |item| stream(self.settings.seed, purpose, step, item as u64);
+                let common = Common::new(&self.settings.augment, &mut named(item));
+                let window = self.windows[picked[item]];
+                self.view(window, second, &common, &mut named(picked.len() + i), out);
             });
         out
     }
@@ -98,7 +122,8 @@ impl<'a> Windows<'a> {
         &self,
         window: Window,
         second: bool,
-        rng: &mut rand_chacha::ChaCha8Rng,
+        common: &Common,
+        rng: &mut ChaCha8Rng,
         out: &mut [f32],
     ) {
         let rows = self.data.recordings[window.recording].rows.clone();
@@ -110,6 +135,7 @@ impl<'a> Windows<'a> {
         }
         augment::view(
             &self.settings.augment,
+            common,
             rng,
             recording,
             start,

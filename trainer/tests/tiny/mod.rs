@@ -93,10 +93,12 @@ pub fn metadata() -> Vec<(&'static str, String)> {
     for number in projection.chain(&[100.0, 400.0]) {
         background.extend((*number as f32).to_le_bytes());
     }
-    let frontend = r#"{"kind":"sensor","channels":2,"window":16,"hop":8,"rate":50.0,
-        "scale":[0.001,0.001],"mean":[0.0,0.0],"std":[1.0,1.0]}"#;
+    let frontend = format!(
+        r#"{{"kind":"sensor","channels":{CHANNELS},"window":{WINDOW},"hop":8,"rate":50.0,
+        "scale":[0.001,0.001],"mean":[0.0,0.0],"std":[1.0,1.0]}}"#
+    );
     vec![
-        ("frontend", frontend.to_owned()),
+        ("frontend", frontend),
         (
             "background",
             base64::engine::general_purpose::STANDARD.encode(background),

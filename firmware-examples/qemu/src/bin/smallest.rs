@@ -13,7 +13,7 @@ static mut CLASS: usize = 0;
 fn main() -> ! {
     static mut MEMORY: Memory = Memory::new();
 
-    let Ok(mut learner) = app::learner(MEMORY) else {
+    let Ok(mut learner) = app::learner(&mut MEMORY.ram) else {
         halt();
     };
     for (label, window) in data::support() {

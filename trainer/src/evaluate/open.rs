@@ -6,11 +6,11 @@ use anyhow::{Context, bail, ensure};
 use headstart::EncoderPack;
 use headstart::pack::MAGIC;
 
-use super::{Features, Input, Source, Space, fixed, raw_rows};
+use super::progress::Progress;
+use super::random;
+use super::space::{Features, Input, Source, Space, fixed, raw_rows};
 use crate::dataset::Dataset;
 use crate::encoder_file::EncoderFile;
-use crate::evaluate::progress::Progress;
-use crate::evaluate::random;
 use crate::features::{Feature, Standardisation};
 use crate::files;
 use crate::float::FloatEncoder;

@@ -1,0 +1,194 @@
+//! Statistics as bytes, to keep them through a reset.
+//!
+//! ```text
+//! | magic | version | tier | 0 | D   | classes | learnt | artefact | label, count, sums per class | CRC-32 |
+//! |   8 B |     u16 |   u8 |u8 | u16 |     u16 |    u32 |     32 B | 16 B + i32 + D i32 each      |    u32 |
+//! ```
+
+use super::{Label, MAX_COUNT, Statistics};
+
+/// The first eight bytes.
+pub const MAGIC: [u8; 8] = *b"HSSTAT\r\n";
+/// The version that this crate reads and writes.
+pub const VERSION: u16 = 1;
+const TIER_MEANS: u8 = 1;
+const HEAD: usize = 52;
+const LABEL: usize = 16;
+const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+
+/// Why bytes could not be written or taken over. The statistics are as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotError {
+    /// The buffer is too small.
+    BufferTooSmall {
+        /// Bytes that it needs.
+        needed: usize,
+    },
+    /// Cut short, or not statistics.
+    NotStatistics,
+    /// Written for another version of the format.
+    Version {
+        /// The snapshot's version.
+        found: u16,
+    },
+    /// The checksum does not match.
+    Checksum,
+    /// Learnt with another encoder file: embeddings do not compare.
+    OtherArtefact,
+    /// More classes than there is room for.
+    TooManyClasses {
+        /// Classes of the snapshot.
+        needed: usize,
+    },
+    /// The checksum matches, but the numbers are impossible: the writer was at fault.
+    Impossible,
+}
+
+impl core::fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            SnapshotError::BufferTooSmall { needed } => {
+                write!(f, "a snapshot needs {needed} bytes")
+            }
+            SnapshotError::NotStatistics => {
+                f.write_str("not a snapshot of statistics, or cut short")
+            }
+            SnapshotError::Version { found } => {
+                write!(f, "snapshot version {found}, this crate reads {VERSION}")
+            }
+            SnapshotError::Checksum => f.write_str("the snapshot was damaged after it was written"),
+            SnapshotError::OtherArtefact => {
+                f.write_str("the snapshot was learnt with another encoder file")
+            }
+            SnapshotError::TooManyClasses { needed } => {
+                write!(f, "the snapshot has {needed} classes")
+            }
+            SnapshotError::Impossible => {
+                f.write_str("the snapshot's numbers can't have been learnt")
+            }
+        }
+    }
+}
+
+impl core::error::Error for SnapshotError {}
+
+impl Statistics<'_> {
+    /// Bytes of a snapshot with `classes` classes of embeddings of length `dim`.
+    pub const fn snapshot_bytes(dim: usize, classes: usize) -> usize {
+        HEAD + classes * (LABEL + 4 + 4 * dim) + 4
+    }
+
+    /// Writes all that was learnt and returns how many bytes that took. Where they are kept, two
+    /// places in turn make a cut in between harmless: the checksum tells which one is whole.
+    pub fn save(&self, out: &mut [u8]) -> Result<usize, SnapshotError> {
+        let needed = Self::snapshot_bytes(self.dim, self.classes);
+        let out = out
+            .get_mut(..needed)
+            .ok_or(SnapshotError::BufferTooSmall { needed })?;
+        let mut at = 0;
+        let mut put = |bytes: &[u8]| {
+            out[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
+        };
+        put(&MAGIC);
+        put(&VERSION.to_le_bytes());
+        put(&[TIER_MEANS, 0]);
+        put(&(self.dim as u16).to_le_bytes());
+        put(&(self.classes as u16).to_le_bytes());
+        put(&self.learnt.to_le_bytes());
+        put(&self.artefact);
+        for class in self.iter() {
+            let mut label = [0; LABEL];
+            label[..class.label.len()].copy_from_slice(class.label.as_bytes());
+            put(&label);
+            put(&class.count.to_le_bytes());
+            class.sums.iter().for_each(|sum| put(&sum.to_le_bytes()));
+        }
+        let crc = CRC.checksum(&out[..needed - 4]);
+        out[needed - 4..].copy_from_slice(&crc.to_le_bytes());
+        Ok(needed)
+    }
+
+    /// Replaces what was learnt by a snapshot; bytes behind its end do not matter. Everything is
+    /// checked before anything changes.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
+        let (classes, learnt, rows) = self.check(bytes)?;
+        self.words.fill(0);
+        self.labels.iter_mut().for_each(|label| label.clear());
+        let stride = self.dim + 1;
+        for (i, row) in rows.chunks_exact(LABEL + 4 * stride).enumerate() {
+            if let (Some(label), Some(place)) = (label(row), self.labels.get_mut(i)) {
+                *place = label;
+            }
+            for (word, value) in self.words[i * stride..].iter_mut().zip(numbers(row)) {
+                *word = value;
+            }
+        }
+        self.classes = classes;
+        self.learnt = learnt;
+        Ok(())
+    }
+
+    fn check<'b>(&self, bytes: &'b [u8]) -> Result<(usize, u32, &'b [u8]), SnapshotError> {
+        let (head, rest) = bytes
+            .split_at_checked(HEAD)
+            .ok_or(SnapshotError::NotStatistics)?;
+        let short = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
+        if head[..8] != MAGIC {
+            return Err(SnapshotError::NotStatistics);
+        }
+        if short(8) != VERSION {
+            return Err(SnapshotError::Version { found: short(8) });
+        }
+        let (dim, classes) = (usize::from(short(12)), usize::from(short(14)));
+        let length = classes * (LABEL + 4 + 4 * dim);
+        let (rows, end) = rest
+            .split_at_checked(length)
+            .ok_or(SnapshotError::NotStatistics)?;
+        let stored = end.first_chunk().ok_or(SnapshotError::NotStatistics)?;
+        if CRC.checksum(&bytes[..HEAD + length]) != u32::from_le_bytes(*stored) {
+            return Err(SnapshotError::Checksum);
+        }
+        if head[20..] != self.artefact || dim != self.dim {
+            return Err(SnapshotError::OtherArtefact);
+        }
+        if classes > self.capacity() {
+            return Err(SnapshotError::TooManyClasses { needed: classes });
+        }
+        let mut last = Label::new();
+        for row in rows.chunks_exact(LABEL + 4 + 4 * dim) {
+            let label = label(row)
+                .filter(|l| *l > last)
+                .ok_or(SnapshotError::Impossible)?;
+            let count = numbers(row).next().unwrap_or(0);
+            let possible = |sum: i32| sum.unsigned_abs() <= 127 * count as u32;
+            let fits = (1..=MAX_COUNT).contains(&count) && numbers(row).skip(1).all(possible);
+            if head[10..12] != [TIER_MEANS, 0] || !fits {
+                return Err(SnapshotError::Impossible);
+            }
+            last = label;
+        }
+        let learnt = u32::from_le_bytes([head[16], head[17], head[18], head[19]]);
+        Ok((classes, learnt, rows))
+    }
+}
+
+/// The row's name; padded with zeros.
+fn label(row: &[u8]) -> Option<Label> {
+    let padded = row.get(..LABEL)?;
+    let length = padded.iter().position(|&b| b == 0).unwrap_or(LABEL);
+    let (name, padding) = padded.split_at(length);
+    let name = core::str::from_utf8(name)
+        .ok()
+        .filter(|_| padding.iter().all(|&b| b == 0))?;
+    Label::try_from(name).ok()
+}
+
+/// The row's count and sums.
+fn numbers(row: &[u8]) -> impl Iterator<Item = i32> {
+    row[LABEL..]
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&word| i32::from_le_bytes(word))
+}
