@@ -52,6 +52,11 @@ compile_error!("packs are little-endian and read in place");
 #[cfg(test)]
 extern crate std;
 
+/// The README's Rust compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod digest;
 pub mod embedding;
 pub mod encoder;

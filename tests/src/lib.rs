@@ -8,7 +8,7 @@ pub fn repository(path: &str) -> PathBuf {
 }
 
 /// A file's bytes at a multiple of eight, as packs want them.
-pub fn aligned(path: &str) -> headstart_trainer::pack::Aligned {
+pub fn aligned(path: &str) -> headstart_trainer::files::Aligned {
     let bytes = std::fs::read(repository(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
-    headstart_trainer::pack::Aligned::new(&bytes)
+    headstart_trainer::files::Aligned::new(&bytes)
 }

@@ -3,7 +3,7 @@
 use headstart::pack::{CRC_FROM, Fault, PackError, VERSION};
 use headstart::{Encoder, EncoderPack, PackedEncoder};
 use headstart_tests::aligned;
-use headstart_trainer::pack::Aligned;
+use headstart_trainer::files::Aligned;
 use proptest::prelude::*;
 
 fn watch() -> Vec<u8> {
@@ -51,6 +51,13 @@ fn ten_thousand_flipped_bits_are_all_found() {
         let expected = match bit / 8 {
             0..8 => matches!(fault, PackError::NotAPack),
             8..10 => matches!(fault, PackError::Version { .. }),
+            10..12 => matches!(
+                fault,
+                PackError::Invalid {
+                    fault: Fault::Reserved,
+                    ..
+                } | PackError::Checksum
+            ),
             12..16 => matches!(
                 fault,
                 PackError::Truncated { .. } | PackError::TrailingBytes { .. } | PackError::Checksum

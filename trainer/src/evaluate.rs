@@ -4,6 +4,7 @@
 //! heads then learn and predict on the int8 embeddings, so that rows differ in the features only.
 
 mod args;
+mod guard;
 pub(crate) mod heads;
 pub(crate) mod open;
 mod parallel;

@@ -1,4 +1,4 @@
-//! Writing files so that nobody ever meets half of one.
+//! Files: written so that nobody ever meets half of one, read so that packs can be used in place.
 
 use std::io::Write;
 use std::path::Path;
@@ -36,4 +36,24 @@ fn readable<'a, 'b>() -> tempfile::Builder<'a, 'b> {
 /// Reads a whole file, naming it in the error.
 pub fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("could not read {}", path.display()))
+}
+
+/// Bytes at a multiple of eight, as [`headstart::EncoderPack::new`] wants them.
+pub struct Aligned(Vec<u64>, usize);
+
+impl Aligned {
+    /// Copies `bytes`.
+    pub fn new(bytes: &[u8]) -> Self {
+        let word = |chunk: &[u8]| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u64::from_ne_bytes(word)
+        };
+        Aligned(bytes.chunks(8).map(word).collect(), bytes.len())
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.0)[..self.1]
+    }
 }

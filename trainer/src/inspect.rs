@@ -4,6 +4,8 @@ mod npz;
 mod onnx;
 mod pack;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
@@ -152,29 +154,5 @@ impl Sliding {
             text += &format!(", groups {}", self.groups);
         }
         text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_stand_below_each_other() {
-        let rows = [head(&["a", "long", "c"]), head(&["longer", "1", ""])];
-        assert_eq!(columns(&rows, &[1]), "a       long  c\nlonger     1\n");
-    }
-
-    #[test]
-    fn numbers_read_easily() {
-        let cases = [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (1234567, "1,234,567"),
-        ];
-        for (number, expected) in cases {
-            assert_eq!(thousands(number), expected);
-        }
     }
 }

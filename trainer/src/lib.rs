@@ -24,3 +24,8 @@ pub mod plan;
 pub mod pretext;
 pub mod pretrain;
 pub mod quantize;
+
+/// What the tests of several modules run on, the binary's among them.
+#[cfg(test)]
+#[path = "../tests/tiny/mod.rs"]
+mod tiny;

@@ -2,6 +2,7 @@
 
 mod few_shot;
 mod layout;
+mod order;
 mod report;
 mod writer;
 
@@ -12,7 +13,7 @@ use anyhow::Context;
 use crate::dataset::Dataset;
 use crate::encoder_file::EncoderFile;
 use crate::error::{Failure, Outcome};
-use crate::files;
+use crate::files::{self, Aligned};
 use crate::float::FloatEncoder;
 use crate::graph::Graph;
 use crate::quantize::{self, Seen};
@@ -109,9 +110,16 @@ pub fn pack(
     no_background: bool,
 ) -> anyhow::Result<(Vec<u8>, Layout)> {
     let front = &encoder.frontend;
-    let graph = Graph::read(&encoder.proto, [1, front.window, front.channels])?;
+    let mut graph = Graph::read(&encoder.proto, [1, front.window, front.channels])?;
     let seen = calibrate(encoder, &graph, windows)?;
     let scales = quantize::scales(&graph, &seen, encoder.embedding_step);
+    let sizes: Vec<usize> = graph
+        .tensors
+        .iter()
+        .zip(&scales)
+        .map(|(t, s)| s.bytes(t.len()))
+        .collect();
+    order::reorder(&mut graph, |tensor| sizes[tensor]);
     let layers: Vec<_> = graph
         .layers
         .iter()
@@ -152,24 +160,4 @@ fn thin(values: &[f32]) -> Seen {
     kept.extend(values.iter().copied().reduce(f32::max));
     kept.extend(values.iter().copied().reduce(f32::min));
     kept
-}
-
-/// Bytes at a multiple of eight, as [`headstart::EncoderPack::new`] wants them.
-pub struct Aligned(Vec<u64>, usize);
-
-impl Aligned {
-    /// Copies `bytes`.
-    pub fn new(bytes: &[u8]) -> Self {
-        let word = |chunk: &[u8]| {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            u64::from_ne_bytes(word)
-        };
-        Aligned(bytes.chunks(8).map(word).collect(), bytes.len())
-    }
-
-    /// The bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.0)[..self.1]
-    }
 }

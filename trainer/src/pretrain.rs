@@ -5,6 +5,7 @@ mod progress;
 mod settings;
 mod training;
 mod views;
+mod whiten;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -221,7 +222,13 @@ fn write(
     let device = Device::flex();
     let all: Vec<usize> = (0..windows.len()).collect();
     let plain = windows.plain(&all);
-    let embeddings = export::embed(&trained.encoder, shape, &plain, &device);
+    let mut encoder = trained.encoder.clone();
+    if let Some(recordings) = windows.recordings().filter(|_| settings.whiten > 0.0) {
+        let embeddings = export::embed(&encoder, shape, &plain, &device);
+        let map = whiten::whitening(&embeddings, &recordings, shape.dim, settings.whiten);
+        encoder = encoder.then_linear(&map, &device);
+    }
+    let embeddings = export::embed(&encoder, shape, &plain, &device);
     let (first, second) = match windows.pairs() {
         Some(pairs) => {
             let row = |i: usize| &embeddings[i * shape.dim..(i + 1) * shape.dim];
@@ -231,7 +238,7 @@ fn write(
         }
         None => {
             let views = windows.views(&all, purpose::PROBE, 1);
-            let mut first = export::embed(&trained.encoder, shape, &views, &device);
+            let mut first = export::embed(&encoder, shape, &views, &device);
             let second = first.split_off(first.len() / 2);
             (first, second)
         }
@@ -252,7 +259,7 @@ fn write(
         mean: vec![0.0; data.channels],
         std: windows.std.clone(),
     };
-    let bare = export::encode(&trained.encoder, shape, &[]);
+    let bare = export::encode(&encoder, shape, &[]);
     let command = command(args);
     let identity = Sha256::new()
         .chain_update(&bare)
@@ -276,7 +283,7 @@ fn write(
         .into_iter()
         .map(|(key, value)| (format!("headstart.{key}"), value))
         .collect();
-    let bytes = export::encode(&trained.encoder, shape, &metadata);
+    let bytes = export::encode(&encoder, shape, &metadata);
     let export_difference = export::verify(&bytes, shape, &plain, &embeddings)?;
     files::write(&args.output, &bytes)?;
     let seen = windows.len() as f64 * f64::from(settings.epochs);

@@ -21,6 +21,11 @@ pub struct Scale {
 }
 
 impl Scale {
+    /// Bytes that `elements` of such integers take.
+    pub fn bytes(self, elements: usize) -> usize {
+        elements * if self.wide { 2 } else { 1 }
+    }
+
     fn limits(self) -> (i32, i32) {
         if self.wide {
             (-32768, 32767)

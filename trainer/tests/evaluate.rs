@@ -174,11 +174,23 @@ fn inspect_adds_up() {
     assert_eq!(data["rows"], 3 * 4 * 300);
     assert_eq!(data["classes"][3]["name"], "wave");
     assert_eq!(data["classes"][3]["recordings"], 3);
-    for file in ["tiny.pack", "tiny.onnx", "data.npz"] {
+    let texts = [
+        ("tiny.pack", "arena 160 bytes, input included"),
+        ("tiny.pack", "t1 16x8 0 to 128 . # # # . . ."),
+        ("tiny.pack", "licence=MIT OR Apache-2.0"),
+        (
+            "tiny.onnx",
+            "c1_Conv Conv 16x2 -> 16x8 kernel 3, pad 1 768 56",
+        ),
+        ("data.npz", "3 wave 3 900"),
+    ];
+    for (file, expected) in texts {
         let output = folder.run(&format!("inspect {file}"));
+        let text = String::from_utf8_lossy(&output.stdout);
+        let words: Vec<&str> = text.split_whitespace().collect();
         assert!(
-            output.status.success() && output.stdout.len() > 500,
-            "{file}"
+            output.status.success() && words.join(" ").contains(expected),
+            "{expected} is missing in\n{text}"
         );
     }
 }

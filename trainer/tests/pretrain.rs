@@ -219,7 +219,7 @@ fn what_cannot_train_is_refused_with_a_reason() {
             says: "there is no checkpoint",
         },
         Case {
-            more: &["--learning-rate", "9", "--temperature", "0.01"],
+            more: &["--learning-rate", "11"],
             code: 1,
             says: "--learning-rate",
         },

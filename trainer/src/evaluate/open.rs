@@ -6,6 +6,7 @@ use anyhow::{Context, bail, ensure};
 use headstart::EncoderPack;
 use headstart::pack::MAGIC;
 
+use super::guard::guarded;
 use super::progress::Progress;
 use super::random;
 use super::space::{Features, Input, Source, Space, fixed, raw_rows};
@@ -13,8 +14,11 @@ use crate::dataset::Dataset;
 use crate::encoder_file::EncoderFile;
 use crate::features::{Feature, Standardisation};
 use crate::files;
+use crate::files::Aligned;
 use crate::float::FloatEncoder;
-use crate::pack::Aligned;
+
+/// Values of a window beyond which a front end is a mistake.
+const LARGEST_WINDOW: usize = 1 << 20;
 
 /// An encoder's file, opened.
 pub struct Opened {
@@ -93,8 +97,14 @@ fn open_onnx(bytes: &[u8]) -> anyhow::Result<Opened> {
         hop: frontend.hop,
         rate: frontend.rate,
     };
+    let (encoder, dim) = guarded(|| runnable(&file)).context("its graph does not run")?;
+    ensure!(
+        dim == background.mean.len(),
+        "embeddings have {dim} values, the background mean has {}",
+        background.mean.len()
+    );
     let source = Source::Float {
-        encoder: FloatEncoder::new(&file).context("its graph does not run")?,
+        encoder,
         frontend,
         step,
         centre: fixed(&background.mean, step).collect(),
@@ -102,7 +112,7 @@ fn open_onnx(bytes: &[u8]) -> anyhow::Result<Opened> {
     let space = Space {
         features: Features::Encoder,
         encoder: None,
-        dim: background.mean.len(),
+        dim,
         artefact: file.sha256,
         pack: None,
         source,
@@ -112,6 +122,15 @@ fn open_onnx(bytes: &[u8]) -> anyhow::Result<Opened> {
         input,
         file: Some(file),
     })
+}
+
+/// The graph, and how many values it makes of a window of silence.
+fn runnable(file: &EncoderFile) -> anyhow::Result<(FloatEncoder, usize)> {
+    let length = file.frontend.channels * file.frontend.window;
+    ensure!(length <= LARGEST_WINDOW, "a window has {length} values");
+    let encoder = FloatEncoder::new(file)?;
+    let rows = encoder.embed(&vec![0.0; length])?;
+    Ok((encoder, rows.first().map_or(0, Vec::len)))
 }
 
 /// The encoder with random weights. Its centre and fixed-point step come from `background`, as

@@ -12,8 +12,8 @@ use super::progress::Progress;
 use crate::dataset::{Dataset, Window};
 use crate::encoder_file::{EncoderFile, SensorFrontend};
 use crate::features::{Feature, Standardisation};
+use crate::files::Aligned;
 use crate::float::FloatEncoder;
-use crate::pack::Aligned;
 
 /// Windows that are embedded between two looks at the progress.
 const BATCH: usize = 256;
@@ -196,13 +196,6 @@ impl Space {
                 centre,
             } => {
                 let rows = raw_rows(encoder, frontend, data, windows, &progress)?;
-                let length = rows.first().map_or(self.dim, Vec::len);
-                ensure!(
-                    length == self.dim,
-                    "{}: embeddings have {length} values, the background mean has {}",
-                    self.name(),
-                    self.dim
-                );
                 rows.iter()
                     .map(|row| normalise(row, *step, centre))
                     .collect()

@@ -1,11 +1,7 @@
 use super::select::Groups;
 use super::*;
 use crate::encoder_file::EncoderFile;
-
-#[path = "../../tests/tiny/mod.rs"]
-mod tiny;
-
-use tiny::Watch;
+use crate::tiny::{self, Watch};
 
 fn input() -> Input {
     Input {
@@ -102,6 +98,20 @@ fn float_and_pack_agree_on_the_tiny_encoder() {
         .map(|i| cosine(i).expect("a signal"))
         .fold(1.0, f64::min);
     assert!(least > 0.97, "{least}");
+}
+
+/// One flipped bit in each byte: an error or an encoder, never a panic, in the runtime neither.
+#[test]
+fn a_damaged_encoder_never_panics() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("damaged.onnx");
+    let whole = tiny::onnx();
+    for byte in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[byte] ^= 1 << (byte % 8);
+        std::fs::write(&path, &damaged).expect("file");
+        let _ = open::open(&path);
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::plan::Plan;
 use super::{Findings, Sliding, columns, head, hex, shape, thousands};
-use crate::pack::Aligned;
+use crate::files::Aligned;
 
 /// Classes that the state is stated for.
 const CLASSES: usize = 8;

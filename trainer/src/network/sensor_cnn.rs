@@ -1,9 +1,9 @@
 //! A small 1-D convolutional network for windows of a worn sensor.
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::conv::Conv1d;
 use burn::nn::{BatchNorm, BatchNormConfig, Linear};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor, TensorData, activation};
 use serde::{Deserialize, Serialize};
 
 use super::Initialiser;
@@ -89,6 +89,21 @@ impl SensorCnn {
                 .map(|from| init.linear(from, shape.dim, false))
                 .into(),
         }
+    }
+
+    /// The same network with its embedding multiplied by `map`, [dim, dim] row-major: folded into
+    /// the last dense layers.
+    pub fn then_linear(mut self, map: &[f32], device: &Device) -> Self {
+        let dim = map.len().isqrt();
+        let map = Tensor::<2>::from_data(TensorData::new(map.to_vec(), [dim, dim]), device);
+        for dense in self.averages.iter_mut().chain(&mut self.maxima) {
+            dense.weight = Param::from_tensor(dense.weight.val().matmul(map.clone()));
+            if let Some(bias) = &mut dense.bias {
+                let row: Tensor<2> = bias.val().unsqueeze();
+                *bias = Param::from_tensor(row.matmul(map.clone()).squeeze_dim(0));
+            }
+        }
+        self
     }
 
     /// Windows [N, channels, window] to embeddings [N, dim].

@@ -39,7 +39,7 @@ pub fn layout(graph: &Graph, scales: &[Scale]) -> Layout {
             reader(t).max(born(t))
         }
     };
-    let size = |t: usize| graph.tensors[t].len() * if scales[t].wide { 2 } else { 1 };
+    let size = |t: usize| scales[t].bytes(graph.tensors[t].len());
 
     // The buffer that each tensor is in: its own, or that of the input it is written over.
     let mut buffer_of: Vec<usize> = Vec::new();

@@ -6,9 +6,10 @@ use std::path::Path;
 use headstart::{Embedding, Encoder, EncoderPack, PackedEncoder};
 use sha2::{Digest, Sha256};
 
+use super::Layout;
 use super::few_shot::FewShot;
-use super::{Aligned, Layout};
 use crate::encoder_file::EncoderFile;
+use crate::files::Aligned;
 use crate::float::FloatEncoder;
 
 /// Measured on the calibration windows.

@@ -41,6 +41,10 @@ pub struct Settings {
     /// The second view's window lies at most so many samples from the first's, in one recording
     #[arg(long, default_value_t = 0, value_name = "SAMPLES")]
     pub positive_hop: u32,
+    /// How far directions in which recordings vary within themselves are shrunk at the end: 0 (not
+    /// at all) to 1 (until all vary alike)
+    #[arg(long, default_value_t = 0.75)]
+    pub whiten: f32,
     /// Names the random numbers
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -82,6 +86,7 @@ impl Settings {
         for (flag, value, most) in [
             ("--learning-rate", self.learning_rate as f32, 10.0),
             ("--weight-decay", self.weight_decay, 10.0),
+            ("--whiten", self.whiten, 1.0),
             ("--jitter", a.jitter, 10.0),
             ("--scale", a.scale, 3.0),
             ("--rotation", a.rotation, std::f32::consts::PI),

@@ -69,6 +69,12 @@ impl<'a> Windows<'a> {
         (recordings >= FEW_RECORDINGS).then_some(pairs)
     }
 
+    /// Which recording each window is of; `None` where there are fewer than [`FEW_RECORDINGS`].
+    pub fn recordings(&self) -> Option<Vec<usize>> {
+        let enough = self.data.recordings.len() >= FEW_RECORDINGS;
+        enough.then(|| self.windows.iter().map(|w| w.recording).collect())
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.windows.len()

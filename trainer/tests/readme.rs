@@ -1,0 +1,79 @@
+//! Every shell line of the README runs; its Rust is a doc test of the device crate.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The lines of the README's `sh` blocks, without comments.
+fn lines() -> Vec<String> {
+    let readme = std::fs::read_to_string(repository().join("README.md")).expect("the README");
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for line in readme.lines() {
+        match (inside, line.starts_with("```")) {
+            (false, true) => inside = line == "```sh",
+            (true, true) => inside = false,
+            (true, false) => lines.push(line.split('#').next().unwrap_or("").trim().to_owned()),
+            (false, false) => {}
+        }
+    }
+    lines.retain(|line| !line.is_empty());
+    lines
+}
+
+/// `headstart` lines run one after the other in a folder of their own. The data that the user
+/// fetches is replaced by the committed slice, and the training is cut to one epoch.
+#[test]
+fn the_commands_of_the_readme_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let models = folder.path().join("models");
+    std::fs::create_dir_all(models.join("data/watch")).expect("a folder");
+    for file in ["watch.onnx", "watch.pack", "data/watch/unseen.npz"] {
+        std::fs::copy(repository().join("models").join(file), models.join(file)).expect("copied");
+    }
+    let mut ran = 0;
+    for line in lines() {
+        let Some(arguments) = line.strip_prefix("headstart ") else {
+            continue;
+        };
+        let arguments = arguments
+            .replace("pretrain.npz", "unseen.npz")
+            .replace("full.npz", "unseen.npz");
+        let mut arguments: Vec<&str> = arguments.split_whitespace().collect();
+        if arguments[0] == "pretrain" {
+            arguments.extend(["--epochs", "1"]);
+        }
+        let output = Command::new(env!("CARGO_BIN_EXE_headstart"))
+            .args(&arguments)
+            .current_dir(folder.path())
+            .output()
+            .expect("the command runs");
+        assert!(
+            output.status.success(),
+            "{line}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        ran += 1;
+    }
+    assert!(
+        ran >= 4,
+        "the README shows how to pretrain, pack, inspect and evaluate"
+    );
+}
+
+#[test]
+fn the_other_lines_name_what_is_there() {
+    let known = [
+        "cargo run --release --example teach",
+        "cargo install --path trainer",
+    ];
+    for line in lines().iter().filter(|l| !l.starts_with("headstart ")) {
+        let program = line.split_whitespace().next().unwrap_or("");
+        let there = known.contains(&line.as_str()) || repository().join(program).is_file();
+        assert!(there, "nothing runs `{line}`");
+    }
+    assert!(repository().join("examples/teach.rs").is_file());
+}
