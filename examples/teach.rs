@@ -290,6 +290,7 @@ fn answers(
 fn print_words(watch: &Watch, cells: &[Cell], d: &Demonstration, m: &Measured) {
     let people = cells.chunk_by(|a, b| a.subject == b.subject).count();
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let finer = |share: f64| format!("{:.2} %", 100.0 * share);
     let names: Vec<&str> = cells
         .iter()
         .filter(|c| c.subject == SUBJECT)
@@ -315,9 +316,9 @@ fn print_words(watch: &Watch, cells: &[Cell], d: &Demonstration, m: &Measured) {
     println!(
         "         {people} subjects, {EPISODES} such lessons: {} +- {} right (95 %; +- {} over \
          subjects), chance {}",
-        percent(m.accuracy.mean),
-        percent(m.accuracy.ci95),
-        percent(m.accuracy.ci95_groups),
+        finer(m.accuracy.mean),
+        finer(m.accuracy.ci95),
+        finer(m.accuracy.ci95_groups),
         percent(1.0 / WAYS as f64)
     );
     println!(

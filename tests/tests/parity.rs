@@ -24,12 +24,12 @@ fn teach() -> Value {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    serde_json::from_slice(&output.stdout).expect("one JSON object")
+    output.stdout
 }
 
 #[test]
 fn the_shipped_encoder_learns_three_unseen_exercises_from_five_examples() {
-    let json = teach();
+    let json: Value = serde_json::from_slice(&teach(&["--json"])).expect("one JSON object");
     let number = |key: &str| {
         json[key]
             .as_f64()
@@ -48,6 +48,16 @@ fn the_shipped_encoder_learns_three_unseen_exercises_from_five_examples() {
         number("state_bytes") < 3072.0 && number("arena_bytes") < 8192.0,
         "{json}"
     );
+}
+
+#[test]
+fn the_readme_shows_what_the_example_prints() {
+    let readme = std::fs::read_to_string(repository("README.md")).expect("the README");
+    let printed = String::from_utf8(teach(&[])).expect("text");
+    // Times differ from machine to machine.
+    for line in printed.lines().filter(|line| !line.starts_with("Costs")) {
+        assert!(readme.contains(line), "the README lacks: {line}");
+    }
 }
 
 #[test]

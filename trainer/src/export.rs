@@ -33,14 +33,10 @@ pub fn encode(encoder: &SensorCnn, shape: Shape, metadata: &[(String, String)]) 
         let name = format!("conv{}", i + 1);
         let (weight, bias) = fold(conv, norm);
         let padding = conv.kernel_size / 2;
-        let mut x = graph.conv(&name, &last, weight, bias, conv.stride, padding);
-        if i == 3 {
-            x = graph.plain("shortcut", "Add", &[&x, &last]);
-        }
+        let x = graph.conv(&name, &last, weight, bias, conv.stride, padding);
         last = graph.plain(&format!("relu{}", i + 1), "Relu", &[&x]);
         depths.push(last.clone());
     }
-    depths.remove(2); // conv3 is pooled only after its short cut
     let parts = encoder.averages.iter().zip(&encoder.maxima);
     let mut sum: Option<String> = None;
     for (i, (x, (average, maximum))) in depths.iter().zip(parts).enumerate() {

@@ -25,7 +25,8 @@ fn lines() -> Vec<String> {
 }
 
 /// `headstart` lines run one after the other in a folder of their own. The data that the user
-/// fetches is replaced by the committed slice, and the training is cut to one epoch.
+/// fetches is replaced by the committed slice, which has three classes; training is cut to one epoch
+/// and evaluation to a few episodes.
 #[test]
 fn the_commands_of_the_readme_run() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -41,10 +42,13 @@ fn the_commands_of_the_readme_run() {
         };
         let arguments = arguments
             .replace("pretrain.npz", "unseen.npz")
-            .replace("full.npz", "unseen.npz");
+            .replace("full.npz", "unseen.npz")
+            .replace("--ways 7", "--ways 3");
         let mut arguments: Vec<&str> = arguments.split_whitespace().collect();
-        if arguments[0] == "pretrain" {
-            arguments.extend(["--epochs", "1"]);
+        match arguments[0] {
+            "pretrain" => arguments.extend(["--epochs", "1"]),
+            "evaluate" => arguments.extend(["--episodes", "20"]),
+            _ => {}
         }
         let output = Command::new(env!("CARGO_BIN_EXE_headstart"))
             .args(&arguments)

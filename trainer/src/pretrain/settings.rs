@@ -16,14 +16,14 @@ pub struct Settings {
     /// Samples from one window to the next
     #[arg(long, default_value_t = 32, value_name = "SAMPLES", value_parser = clap::value_parser!(u32).range(1..))]
     pub hop: u32,
-    /// Channels after the first convolution; twice as many after the next, --dim after the others
+    /// Channels after the first convolution; twice as many after the second, --dim after the third
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub width: u32,
     /// Length of the embedding
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=1024))]
     pub dim: u32,
     /// Times that every window is seen
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
     pub epochs: u32,
     /// Windows in a step; each is told apart from all the others
     #[arg(long, default_value_t = 256, value_name = "WINDOWS", value_parser = clap::value_parser!(u32).range(2..=4096))]
