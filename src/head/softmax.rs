@@ -51,27 +51,6 @@ impl<'a> SoftmaxHead<'a> {
         }
     }
 
-    /// The linear layer that decides as the prototypes do: with inputs x of norm 1 and class
-    /// means m, weights gain * m and bias -gain / 2 * |m|^2.
-    fn prototype(&self, statistics: &Statistics<'_>, class: usize, at: usize) -> f32 {
-        let Some(class) = statistics.class(class) else {
-            return 0.0;
-        };
-        let gain = EFFECTIVE_RANK * 127.0 * 127.0 / (self.spread.expected(class.count));
-        let mean = |sum: i32| sum as f32 / (127.0 * class.count as f32);
-        match class.sums.get(at) {
-            Some(&sum) => gain * mean(sum),
-            None => {
-                -0.5 * gain
-                    * class
-                        .sums
-                        .iter()
-                        .map(|&s| mean(s) * mean(s))
-                        .fold(0.0, |a, b| a + b)
-            }
-        }
-    }
-
     fn descend(&mut self, statistics: &Statistics<'_>, samples: &Samples<'_>) {
         let (classes, row) = (statistics.classes(), self.dim + 1);
         let share = RATE / samples.len() as f32;
@@ -102,6 +81,23 @@ impl<'a> SoftmaxHead<'a> {
     }
 }
 
+/// Visits the linear layer that decides as the prototypes do, weight by weight: with inputs x of
+/// norm 1 and class means m, weights gain * m and bias -gain / 2 * |m|^2.
+fn prototypes(spread: &Spread, statistics: &Statistics<'_>, mut visit: impl FnMut(usize, f32)) {
+    let row = statistics.dim() + 1;
+    for (index, class) in statistics.iter().enumerate() {
+        let gain = EFFECTIVE_RANK * 127.0 * 127.0 / spread.expected(class.count);
+        let (mut at, mut squares) = (index * row, 0.0f32);
+        for &sum in class.sums {
+            let mean = sum as f32 / (127.0 * class.count as f32);
+            squares += mean * mean;
+            visit(at, gain * mean);
+            at += 1;
+        }
+        visit(at, -0.5 * gain * squares);
+    }
+}
+
 /// Weights times x = values / 127, plus the bias at their end.
 fn linear(weights: &[f32], values: &[i8]) -> f32 {
     let dot = weights
@@ -127,16 +123,16 @@ impl Head for SoftmaxHead<'_> {
         }
         self.dim = dim;
         self.spread.fit(statistics);
-        let (row, size) = (dim + 1, classes * (dim + 1));
+        let (spread, penalty, size) = (self.spread, self.penalty, classes * (dim + 1));
         self.words.fill(0.0);
-        for i in 0..size {
-            self.words[i] = self.prototype(statistics, i / row, i % row);
-        }
+        let words = &mut *self.words;
+        prototypes(&spread, statistics, |i, start| words[i] = start);
         for _ in 0..self.steps {
-            for i in 0..size {
-                let pull = self.words[i] - self.prototype(statistics, i / row, i % row);
-                self.words[size + i] = self.words[size + i] * MOMENTUM - RATE * self.penalty * pull;
-            }
+            let words = &mut *self.words;
+            prototypes(&spread, statistics, |i, start| {
+                let pull = words[i] - start;
+                words[size + i] = words[size + i] * MOMENTUM - RATE * penalty * pull;
+            });
             self.descend(statistics, samples);
             for i in 0..size {
                 self.words[i] += self.words[size + i];

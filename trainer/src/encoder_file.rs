@@ -74,9 +74,7 @@ pub enum EncoderFileError {
     #[error("not an ONNX file, or cut short ({0})")]
     NotOnnx(#[from] prost::DecodeError),
     /// ONNX, but not an encoder of ours.
-    #[error(
-        "the metadata has no `headstart.{0}`: not written by `headstart pretrain` or `headstart import`"
-    )]
+    #[error("the metadata has no `headstart.{0}`: not written by `headstart pretrain`")]
     Missing(&'static str),
     /// A metadata entry is not what it should be.
     #[error("the metadata entry `headstart.{0}` is damaged: {1}")]
@@ -130,7 +128,9 @@ impl SensorFrontend {
             serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
         let lists = [&front.scale, &front.mean, &front.std];
         let usable = |v: &f32| v.is_finite();
-        let sized = (1..=4096).contains(&front.channels) && (1..=65_535).contains(&front.window);
+        let sized = (1..=4096).contains(&front.channels)
+            && (1..=65_535).contains(&front.window)
+            && front.channels * front.window <= 1 << 20;
         if front.kind != "sensor" {
             return Err(damaged(format!(
                 "this version knows the kind `sensor`, not `{}`",

@@ -4,13 +4,12 @@
 //! heads then learn and predict on the int8 embeddings, so that rows differ in the features only.
 
 mod args;
-mod guard;
 pub(crate) mod heads;
 pub(crate) mod open;
 mod parallel;
 pub(crate) mod progress;
 mod random;
-mod select;
+pub(crate) mod select;
 pub(crate) mod space;
 mod stream;
 mod table;

@@ -5,6 +5,7 @@ use tract_onnx::pb::{ModelProto, ValueInfoProto};
 use tract_onnx::prelude::*;
 
 use crate::encoder_file::EncoderFile;
+use crate::guard::guarded;
 
 /// Windows that run at once.
 const BATCH: usize = 32;
@@ -19,7 +20,7 @@ pub struct FloatEncoder {
 impl FloatEncoder {
     /// Prepares the encoder itself: one output, the embedding.
     pub fn new(file: &EncoderFile) -> anyhow::Result<Self> {
-        Self::of(&file.proto, &file.frontend)
+        guarded(|| Self::of(&file.proto, &file.frontend))
     }
 
     /// Prepares the graph with further outputs, so that calibration sees every activation.
@@ -32,7 +33,7 @@ impl FloatEncoder {
             };
             graph.output = names.iter().map(named).collect();
         }
-        Self::of(&proto, &file.frontend)
+        guarded(|| Self::of(&proto, &file.frontend))
     }
 
     fn of(proto: &ModelProto, front: &crate::encoder_file::SensorFrontend) -> anyhow::Result<Self> {
@@ -58,6 +59,10 @@ impl FloatEncoder {
     /// Runs windows `[channels][time]`, one after the other in `windows`. For each output a row a
     /// window, channels first as ONNX has them.
     pub fn run(&self, windows: &[f32]) -> anyhow::Result<Vec<Vec<Vec<f32>>>> {
+        guarded(|| self.batches(windows))
+    }
+
+    fn batches(&self, windows: &[f32]) -> anyhow::Result<Vec<Vec<Vec<f32>>>> {
         let size = self.input[0] * self.input[1];
         let mut rows = vec![Vec::new(); self.outputs];
         for batch in windows.chunks(BATCH * size) {

@@ -16,9 +16,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Pretrain an encoder on unlabelled recordings
     Pretrain(pretrain::Args),
-    /// Quantise an encoder to int8 for microcontrollers
     Pack(pack::Args),
     Evaluate(evaluate::Args),
     Inspect(inspect::Args),

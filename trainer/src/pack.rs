@@ -126,9 +126,9 @@ pub fn pack(
         .map(|l| quantize::layer(&graph, l, &scales))
         .collect::<Result<_, _>>()?;
     let layout = layout(&graph, &scales);
-    let mut bytes = write(encoder, &graph, &scales, &layers, &layout, no_background)?;
+    let bytes = write(encoder, &graph, &scales, &layers, &layout, no_background)?;
     // The device's own check has the last word.
-    let aligned = Aligned::new(&mut bytes);
+    let aligned = Aligned::new(&bytes);
     headstart::EncoderPack::new(aligned.bytes())
         .context("the packer wrote a pack that does not check")?;
     Ok((bytes, layout))

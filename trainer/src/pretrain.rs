@@ -167,11 +167,23 @@ pub fn pretrain(args: &Args, stop: &AtomicBool) -> Result<Report, Failure> {
     for file in [&args.output, &checkpoint] {
         writable(file)?;
     }
-    let data = Dataset::load(&args.data).map_err(anyhow::Error::from)?;
+    let mut data = Dataset::load(&args.data).map_err(anyhow::Error::from)?;
+    if let Some(groups) = &args.settings.groups {
+        data = data.filter(|r| groups.contains(r.group));
+        if data.recordings.is_empty() {
+            let groups = String::from(groups.clone());
+            return Err(anyhow!("no recording is of --groups {groups}").into());
+        }
+    }
     args.settings.check(&data)?;
     let rate = args.rate.or(data.rate_hz).ok_or_else(|| {
         Failure::Usage("the data does not say how many samples it has a second: give --rate".into())
     })?;
+    if !(rate.is_finite() && rate > 0.0) {
+        return Err(Failure::Usage(format!(
+            "--rate is {rate}: give samples a second, for example 50"
+        )));
+    }
     if data.recordings.len() == 1 {
         eprintln!(
             "warning: there is one recording only; what is the same all through it can't be learned"

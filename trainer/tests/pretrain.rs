@@ -214,6 +214,11 @@ fn what_cannot_train_is_refused_with_a_reason() {
             says: "--mirror is 2",
         },
         Case {
+            more: &["--groups", "4"],
+            code: 1,
+            says: "no recording is of --groups 4",
+        },
+        Case {
             more: &["--resume"],
             code: 1,
             says: "there is no checkpoint",
@@ -227,11 +232,6 @@ fn what_cannot_train_is_refused_with_a_reason() {
             more: &["--window", "3"],
             code: 2,
             says: "--window",
-        },
-        Case {
-            more: &["--output", "/nowhere/encoder.onnx"],
-            code: 2,
-            says: "--output",
         },
     ] {
         let refused = run(&data, &output, case.more);

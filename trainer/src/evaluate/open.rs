@@ -6,7 +6,6 @@ use anyhow::{Context, bail, ensure};
 use headstart::EncoderPack;
 use headstart::pack::MAGIC;
 
-use super::guard::guarded;
 use super::progress::Progress;
 use super::random;
 use super::space::{Features, Input, Source, Space, fixed, raw_rows};
@@ -86,7 +85,7 @@ fn open_onnx(bytes: &[u8]) -> anyhow::Result<Opened> {
     let file = EncoderFile::from_bytes(bytes)?;
     let Some(background) = &file.background else {
         bail!(
-            "it has no background mean, which its embedding space needs: run `headstart background`"
+            "it has no background mean, which its embedding space needs: `headstart pretrain` writes one"
         );
     };
     let step = file.embedding_step;
@@ -97,7 +96,7 @@ fn open_onnx(bytes: &[u8]) -> anyhow::Result<Opened> {
         hop: frontend.hop,
         rate: frontend.rate,
     };
-    let (encoder, dim) = guarded(|| runnable(&file)).context("its graph does not run")?;
+    let (encoder, dim) = runnable(&file).context("its graph does not run")?;
     ensure!(
         dim == background.mean.len(),
         "embeddings have {dim} values, the background mean has {}",

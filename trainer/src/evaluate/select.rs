@@ -5,12 +5,14 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use anyhow::anyhow;
+use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
 use crate::error::Failure;
 
 /// Groups by number: `6-10`, `1,3` or `1,6-8`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Groups(Vec<RangeInclusive<u32>>);
 
 impl FromStr for Groups {
@@ -26,6 +28,24 @@ impl FromStr for Groups {
         ranges
             .map(Groups)
             .ok_or_else(|| "give numbers or ranges of groups, for example 6-10 or 1,3".to_owned())
+    }
+}
+
+impl TryFrom<String> for Groups {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Groups> for String {
+    fn from(groups: Groups) -> String {
+        let range = |r: &RangeInclusive<u32>| match (r.start(), r.end()) {
+            (first, last) if first == last => first.to_string(),
+            (first, last) => format!("{first}-{last}"),
+        };
+        groups.0.iter().map(range).collect::<Vec<_>>().join(",")
     }
 }
 

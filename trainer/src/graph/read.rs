@@ -45,8 +45,7 @@ pub(super) fn read(proto: &ModelProto, input: [usize; 3]) -> Result<Graph, Graph
     if tensors[embedding].shape[..2] != [1, 1] {
         return Err(GraphError::Invalid {
             node: output.into(),
-            why: "the output is not one vector: pool it first (`headstart import --pool mean`)"
-                .into(),
+            why: "the output is not one vector: end the network in a global pooling".into(),
         });
     }
     Ok(Graph {
@@ -387,7 +386,7 @@ fn window(node: &NodeProto, kernel: [usize; 2], groups: usize) -> Result<Window,
     if !matches!(auto, None | Some(b"NOTSET" | b"VALID" | b"")) {
         return Err(unsupported(
             node,
-            "auto_pad: run `headstart import` first, which writes pads out",
+            "auto_pad: export the network with its pads written out",
         ));
     }
     let pair =
@@ -396,7 +395,7 @@ fn window(node: &NodeProto, kernel: [usize; 2], groups: usize) -> Result<Window,
     let pad = two(&pads[..pads.len() / 2], 0).ok_or_else(|| unsupported(node, "3-D"))?;
     let (stride, dilation) = (pair("strides", 1)?, pair("dilations", 1)?);
     let sizes = [kernel, stride, dilation].concat();
-    if sizes.iter().any(|&s| s == 0) || groups == 0 {
+    if sizes.contains(&0) || groups == 0 {
         return Err(invalid(node, "a kernel, stride, dilation or group of zero"));
     }
     Ok(Window {

@@ -89,7 +89,9 @@ impl Onnx {
                     b.within.len(),
                     b.within_total.sqrt()
                 ),
-                None => "none: run `headstart background` before it is packed".to_owned(),
+                None => {
+                    "none: `headstart pretrain` writes them, and a pack needs the mean".to_owned()
+                }
             },
         );
         let parameters: usize = self.graph.layers.iter().map(parameters_of).sum();

@@ -38,7 +38,7 @@ pub fn write(
     let dim = graph.tensors[graph.embedding].len();
     let Some(background) = &encoder.background else {
         anyhow::bail!(
-            "the encoder has no background mean, which its embedding space needs: run `headstart background`"
+            "the encoder has no background mean, which its embedding space needs: `headstart pretrain` writes one"
         );
     };
     anyhow::ensure!(

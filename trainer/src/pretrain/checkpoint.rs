@@ -5,6 +5,7 @@
 //! "headstart-checkpoint-1\n"  u32 length, header (JSON)  u64 length, model  u64 length, optimiser  sha256 of all before
 //! ```
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -119,13 +120,24 @@ fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Refuses to go on with other settings, data or threads.
 fn compare(found: &Header, expected: &Header) -> anyhow::Result<()> {
-    let mut differences: Vec<String> = found
-        .settings
-        .flags()
+    let [was, is] = [found, expected].map(|header| BTreeMap::from_iter(header.settings.flags()));
+    let value = |flags: &BTreeMap<String, String>, flag: &str| {
+        flags
+            .get(flag)
+            .map_or("not given", String::as_str)
+            .to_owned()
+    };
+    let all: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let mut differences: Vec<String> = all
         .into_iter()
-        .zip(expected.settings.flags())
-        .filter(|(a, b)| a != b)
-        .map(|((flag, was), (_, is))| format!("{flag} was {was} and is {is}"))
+        .filter(|&flag| was.get(flag) != is.get(flag))
+        .map(|flag| {
+            format!(
+                "{flag} was {} and is {}",
+                value(&was, flag),
+                value(&is, flag)
+            )
+        })
         .collect();
     if found.threads != expected.threads {
         differences.push(format!(

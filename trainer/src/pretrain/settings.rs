@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::augment::Strengths;
 use crate::dataset::Dataset;
+use crate::evaluate::select::Groups;
 use crate::network::Shape;
 
 /// The hyper-parameters. The same settings, data, machine and threads give the same bits.
@@ -45,6 +46,10 @@ pub struct Settings {
     /// at all) to 1 (until all vary alike)
     #[arg(long, default_value_t = 0.75)]
     pub whiten: f32,
+    /// Only the recordings of these groups, for example 1-3 or 1,4 [default: all]
+    #[arg(long, value_name = "GROUPS")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Groups>,
     /// Names the random numbers
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -72,7 +77,10 @@ impl Settings {
             _ => Default::default(),
         };
         let flag = |(key, value): (&String, &serde_json::Value)| {
-            (format!("--{}", key.replace('_', "-")), value.to_string())
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            (format!("--{}", key.replace('_', "-")), text)
         };
         object.iter().map(flag).collect()
     }
