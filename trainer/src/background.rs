@@ -42,7 +42,7 @@ pub fn background(
     let difference = normalised(first, &mean) - normalised(second, &mean);
     let pairs = difference.nrows().max(1) as f64;
     let within = difference.transpose() * &difference / (2.0 * pairs);
-    let floor = SHRINKAGE * within.trace() / dim as f64 + 1e-6;
+    let floor = (SHRINKAGE * within.trace() / dim as f64).max(1e-6);
     let within = within + DMatrix::identity(dim, dim) * floor;
 
     // within = V L V', so W = V L^-1/2 whitens it; the eigenvectors of W' total W do the rest.
