@@ -4,18 +4,11 @@ use headstart_tests::repository;
 use serde_json::Value;
 use std::process::Command;
 
-/// Runs the example that the README begins with, through its JSON.
-fn teach() -> Value {
+/// Runs the example that the README begins with.
+fn teach(arguments: &[&str]) -> Vec<u8> {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "run",
-            "--release",
-            "--quiet",
-            "--example",
-            "teach",
-            "--",
-            "--json",
-        ])
+        .args(["run", "--release", "--quiet", "--example", "teach", "--"])
+        .args(arguments)
         .current_dir(repository(""))
         .output()
         .expect("cargo runs");
