@@ -105,7 +105,7 @@ fn normalised(rows: &[f32], mean: &[f64]) -> DMatrix<f64> {
         .map(|(&v, m)| f64::from(v) - m);
     let mut matrix = DMatrix::from_row_iterator(rows.len() / dim, dim, centred);
     for mut row in matrix.row_iter_mut() {
-        let norm = row.norm().max(f64::MIN_POSITIVE);
+        let norm = row.norm().max(1e-12);
         row *= NORM / norm;
     }
     matrix
