@@ -27,7 +27,7 @@ pub struct Weights {
 }
 
 impl GraphBuilder {
-    /// A 1-D convolution; weight [out, in, kernel], bias [out], `padding` zeros on either side.
+    /// A 1-D convolution; weight `[out, in, kernel]`, bias `[out]`, `padding` zeros on either side.
     pub fn conv(
         &mut self,
         name: &str,
@@ -52,7 +52,7 @@ impl GraphBuilder {
         self.node(name, "Conv", inputs.into(), attributes)
     }
 
-    /// A dense layer; weight [out, in], bias [out] or none.
+    /// A dense layer; weight `[out, in]`, bias `[out]` or none.
     pub fn gemm(
         &mut self,
         name: &str,
