@@ -273,3 +273,29 @@ fn what_cannot_train_is_refused_with_a_reason() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(message(&refused).contains("77"), "{}", message(&refused));
 }
+
+/// A limit on the size of files fails a write half-way, as a full disk does.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_named_and_leaves_nothing_half_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = recordings(folder.path(), waves);
+    let script = "trap '' XFSZ; ulimit -f 4; exec \"$0\" pretrain data.npz -o full.onnx \"$@\"";
+    let output = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_headstart")])
+        .args(TINY)
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", message(&output));
+    assert!(
+        message(&output).contains("could not write full.onnx"),
+        "{}",
+        message(&output)
+    );
+    let left: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    assert_eq!(left, [data]);
+}
