@@ -30,6 +30,9 @@ pub enum LearnerError {
     Fit(FitError),
     /// The snapshot was refused.
     Snapshot(SnapshotError),
+    /// Samples and statistics must hold the same examples: both begin empty, and a snapshot has
+    /// no samples.
+    OutOfStep,
     /// There is nothing to predict from: learn an example first.
     NothingLearnt,
 }
@@ -42,6 +45,9 @@ impl core::fmt::Display for LearnerError {
             LearnerError::Samples(e) => e.fmt(f),
             LearnerError::Fit(e) => e.fmt(f),
             LearnerError::Snapshot(e) => e.fmt(f),
+            LearnerError::OutOfStep => f.write_str(
+                "samples and statistics must hold the same examples: begin with both empty",
+            ),
             LearnerError::NothingLearnt => f.write_str("nothing was learnt yet"),
         }
     }
@@ -94,11 +100,11 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
 
     /// Keeps the examples too, as some heads need. `samples` must be empty and of the same D.
     pub fn with_samples(mut self, samples: Samples<'a>) -> Result<Self, LearnerError> {
-        if samples.dim() != self.statistics.dim()
-            || !samples.is_empty()
-            || self.statistics.classes() != 0
-        {
+        if samples.dim() != self.statistics.dim() {
             return Err(SamplesError::Dim.into());
+        }
+        if !samples.is_empty() || self.statistics.classes() != 0 {
+            return Err(LearnerError::OutOfStep);
         }
         self.samples = Some(samples);
         Ok(self)
@@ -113,7 +119,7 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
     /// it, so a learner that keeps them refuses.
     pub fn restore(&mut self, snapshot: &[u8]) -> Result<(), LearnerError> {
         if self.samples.is_some() {
-            return Err(FitError::NeedsSamples.into());
+            return Err(LearnerError::OutOfStep);
         }
         self.statistics.restore(snapshot)?;
         self.fitted = false;
@@ -223,3 +229,6 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
         Ok(stream.accept(prediction))
     }
 }
+
+#[cfg(test)]
+mod tests;

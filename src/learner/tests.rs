@@ -1,0 +1,143 @@
+use super::*;
+use crate::head::Spread;
+use crate::pack::Artefact;
+use crate::{Label, PrototypeHead, SoftmaxHead};
+
+const DIM: usize = 3;
+
+/// Takes a window of three counts as its raw embedding.
+struct Plain;
+
+impl Encoder for Plain {
+    fn dim(&self) -> usize {
+        DIM
+    }
+
+    fn input_len(&self) -> usize {
+        DIM
+    }
+
+    fn artefact(&self) -> Artefact {
+        [3; 32]
+    }
+
+    fn embed<'o>(
+        &mut self,
+        counts: &[i16],
+        out: &'o mut [i8],
+    ) -> Result<Embedding<'o>, EmbedError> {
+        let raw = counts.iter().map(|&c| i32::from(c));
+        Embedding::normalise(raw, &[0; DIM], out).map_err(EmbedError::Zero)
+    }
+}
+
+#[derive(Clone)]
+struct Memory {
+    words: [i32; Statistics::words(DIM, 3)],
+    labels: [Label; 3],
+    embedding: [i8; DIM],
+    samples: [i8; Samples::bytes(DIM, 6)],
+    weights: [f32; SoftmaxHead::words(DIM, 3)],
+}
+
+const EMPTY: Memory = Memory {
+    words: [0; Statistics::words(DIM, 3)],
+    labels: [const { Label::new() }; 3],
+    embedding: [0; DIM],
+    samples: [0; Samples::bytes(DIM, 6)],
+    weights: [0.0; SoftmaxHead::words(DIM, 3)],
+};
+
+fn softmax(memory: &mut Memory) -> Learner<'_, Plain, SoftmaxHead<'_>> {
+    let statistics = Statistics::new(DIM, [3; 32], &mut memory.words, &mut memory.labels).unwrap();
+    let head = SoftmaxHead::with_spread(Spread::default(), &mut memory.weights);
+    let learner = Learner::new(Plain, statistics, head, &mut memory.embedding).unwrap();
+    learner
+        .with_samples(Samples::new(DIM, &mut memory.samples))
+        .unwrap()
+}
+
+const EXAMPLES: [(&str, [i16; DIM]); 6] = [
+    ("row", [90, 10, 5]),
+    ("abd", [5, 80, 20]),
+    ("pen", [1, 9, 70]),
+    ("row", [80, 30, 1]),
+    ("pen", [20, 2, 90]),
+    ("abd", [9, 99, 30]),
+];
+const QUERY: [i16; DIM] = [60, 50, 20];
+
+#[test]
+fn a_fine_tuned_head_has_the_same_bits_in_any_order_and_after_forgetting() {
+    let (mut one, mut other) = (EMPTY, EMPTY);
+    let mut forward = softmax(&mut one);
+    for (label, window) in EXAMPLES {
+        forward.learn(label, &window).unwrap();
+    }
+    let expected = forward.predict(&QUERY).unwrap();
+    assert_eq!(expected.label, "row");
+
+    // Backwards, with a class that comes first by name, fills no room and goes again.
+    let mut backward = softmax(&mut other);
+    for (label, window) in EXAMPLES[2..].iter().rev() {
+        backward.learn(label, window).unwrap();
+    }
+    backward.learn("pen", &[7, 7, 7]).unwrap();
+    backward.predict(&QUERY).unwrap();
+    backward.forget_class("abd").unwrap();
+    backward.learn("aaa", &[7, 1, 7]).unwrap();
+    backward.forget("pen", &[7, 7, 7]).unwrap();
+    backward.forget("aaa", &[7, 1, 7]).unwrap();
+    for (label, window) in [EXAMPLES[5], EXAMPLES[1], EXAMPLES[0]] {
+        backward.learn(label, &window).unwrap();
+    }
+    let found = backward.predict(&QUERY).unwrap();
+    assert_eq!(found.probability.to_bits(), expected.probability.to_bits());
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn what_is_refused_changes_nothing() {
+    let mut memory = EMPTY;
+    let mut learner = softmax(&mut memory);
+    assert_eq!(learner.predict(&QUERY), Err(LearnerError::NothingLearnt));
+    for (label, window) in EXAMPLES {
+        learner.learn(label, &window).unwrap();
+    }
+    let before = learner.predict(&QUERY).unwrap();
+    let cases = [
+        (
+            learner.learn("row", &QUERY).map(|_| ()),
+            SamplesError::Full { capacity: 6 }.into(),
+        ),
+        (learner.forget("row", &QUERY), SamplesError::NotFound.into()),
+        (
+            learner.forget("none", &QUERY),
+            StatisticsError::UnknownLabel.into(),
+        ),
+        (
+            learner.forget_class("none"),
+            StatisticsError::UnknownLabel.into(),
+        ),
+        (learner.restore(&[]), LearnerError::OutOfStep),
+    ];
+    for (got, expected) in cases {
+        assert_eq!(got, Err(expected));
+    }
+    assert!(matches!(
+        learner.learn("row", &[0; DIM]),
+        Err(LearnerError::Embed(EmbedError::Zero(_)))
+    ));
+    assert_eq!(learner.predict(&QUERY).unwrap(), before);
+}
+
+#[test]
+fn a_class_far_from_its_examples_is_unknown() {
+    let mut memory = EMPTY;
+    let statistics = Statistics::new(DIM, [3; 32], &mut memory.words, &mut memory.labels).unwrap();
+    let head = PrototypeHead::default();
+    let mut learner = Learner::new(Plain, statistics, head, &mut memory.embedding).unwrap();
+    learner.learn("row", &[90, 10, 5]).unwrap();
+    assert!(!learner.predict(&[91, 9, 5]).unwrap().unknown);
+    assert!(learner.predict(&[-90, 10, 5]).unwrap().unknown);
+}
