@@ -16,7 +16,8 @@ use headstart::digest::Digest;
 use headstart::head::Head;
 use headstart::learner::LearnerError;
 use headstart::{
-    Embedding, Encoder, EncoderPack, Label, Learner, PackedEncoder, PrototypeHead, Statistics,
+    Embedding, Encoder, EncoderPack, Evidence, Label, Learner, PackedEncoder, PrototypeHead,
+    Statistics,
 };
 
 #[path = "watch/score.rs"]
@@ -115,7 +116,7 @@ fn demonstrate(watch: &Watch, cells: &[Cell]) -> Result<Demonstration> {
     let encoder: PackedEncoder = PackedEncoder::new(pack, &mut arena)?;
     let statistics = Statistics::new(pack.dim(), pack.artefact(), &mut words, &mut labels)?;
     let state_bytes = statistics.state_bytes();
-    let head = PrototypeHead::new(&pack);
+    let head = PrototypeHead::new(pack.background());
     let mut learner = Learner::new(encoder, statistics, head, &mut embedding)?;
 
     let (support, query) = watch::lesson(cells);
@@ -266,18 +267,22 @@ fn answers(
             statistics.learn(&way.name, Embedding::new(&embeddings[window])?)?;
         }
     }
-    let mut head = PrototypeHead::new(pack);
-    head.fit(&statistics, None)?;
+    let mut head = PrototypeHead::new(pack.background());
+    let evidence = Evidence {
+        statistics: &statistics,
+        samples: None,
+    };
+    head.fit(evidence)?;
     let (mut right, mut unknown, mut queries) = (0, 0, 0);
     for (way, window) in asked
         .iter()
         .flat_map(|w| w.query.iter().map(move |q| (w, q)))
     {
         let prediction = head
-            .predict(&statistics, Embedding::new(&embeddings[window])?)
+            .predict(evidence, Embedding::new(&embeddings[window])?)
             .ok_or(LearnerError::NothingLearnt)?;
         right += usize::from(prediction.label == way.name);
-        unknown += usize::from(prediction.unknown);
+        unknown += usize::from(!prediction.is_known());
         queries += 1;
     }
     let share = |count: usize| count as f64 / f64::from(queries);

@@ -1,8 +1,9 @@
 //! One hash over what was learnt and what it predicts: two machines agree to the bit, or they
 //! don't.
 //!
-//! SHA-256 over, in little-endian bytes: each class's count, each class's sums, then for each
-//! query the label's index (u16), the probability's bits (u32) and unknown (u8).
+//! SHA-256 over, in little-endian bytes: each class's count, each class's sums, in the gram tier
+//! the matrix, then for each query the label's index (u16), the probability's bits (u32) and
+//! unknown (u8: 0 known, 1 unknown, 2 not enough examples).
 
 use sha2::Digest as _;
 
@@ -31,6 +32,9 @@ impl Digest {
         for sum in statistics.iter().flat_map(|class| class.sums) {
             hash.update(sum.to_le_bytes());
         }
+        for moment in statistics.gram().unwrap_or(&[]) {
+            hash.update(moment.to_le_bytes());
+        }
         Digest(hash)
     }
 
@@ -39,7 +43,7 @@ impl Digest {
         self.0.update((prediction.class as u16).to_le_bytes());
         self.0
             .update(prediction.probability.to_bits().to_le_bytes());
-        self.0.update([u8::from(prediction.unknown)]);
+        self.0.update([prediction.verdict as u8]);
     }
 
     /// 64 hexadecimal digits.

@@ -2,9 +2,9 @@
 
 use crate::embedding::Embedding;
 use crate::encoder::{EmbedError, Encoder};
-use crate::head::{FitError, Head, Prediction};
+use crate::head::{Evidence, FitError, Head, Prediction};
 use crate::samples::{Samples, SamplesError};
-use crate::statistics::{SampleId, SnapshotError, Statistics, StatisticsError};
+use crate::statistics::{Label, SampleId, SnapshotError, Statistics, StatisticsError};
 use crate::stream::Stream;
 
 /// Learns new classes from windows of raw counts, and predicts.
@@ -14,6 +14,9 @@ pub struct Learner<'a, E, H> {
     samples: Option<Samples<'a>>,
     head: H,
     embedding: &'a mut [i8],
+    /// The last example learnt, where there is room for it, and its label.
+    last: &'a mut [i8],
+    last_label: Option<Label>,
     fitted: bool,
 }
 
@@ -35,6 +38,8 @@ pub enum LearnerError {
     OutOfStep,
     /// There is nothing to predict from: learn an example first.
     NothingLearnt,
+    /// There is no last label to undo, or no room was given to remember it.
+    NothingToUndo,
 }
 
 impl core::fmt::Display for LearnerError {
@@ -49,6 +54,9 @@ impl core::fmt::Display for LearnerError {
                 "samples and statistics must hold the same examples: begin with both empty",
             ),
             LearnerError::NothingLearnt => f.write_str("nothing was learnt yet"),
+            LearnerError::NothingToUndo => f.write_str(
+                "there is no label to undo: one was undone or changed since, or the embedding's buffer is not 2 D long",
+            ),
         }
     }
 }
@@ -67,7 +75,8 @@ macro_rules! from {
 from!(EmbedError => Embed, StatisticsError => Statistics, SamplesError => Samples, FitError => Fit, SnapshotError => Snapshot);
 
 impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
-    /// Joins the parts. `embedding` is D long; statistics of another encoder file are refused.
+    /// Joins the parts. `embedding` is D long, or 2 D to make [`Learner::undo`] possible; statistics
+    /// of another encoder file are refused.
     pub fn new(
         encoder: E,
         statistics: Statistics<'a>,
@@ -81,19 +90,19 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
         if encoder.artefact() != statistics.artefact() {
             return Err(StatisticsError::OtherArtefact.into());
         }
-        if embedding.len() != expected {
-            return Err(EmbedError::OutputLength {
-                expected,
-                got: embedding.len(),
-            }
-            .into());
+        let got = embedding.len();
+        if got != expected && got != 2 * expected {
+            return Err(EmbedError::OutputLength { expected, got }.into());
         }
+        let (embedding, last) = embedding.split_at_mut(expected);
         Ok(Learner {
             encoder,
             statistics,
             samples: None,
             head,
             embedding,
+            last,
+            last_label: None,
             fitted: false,
         })
     }
@@ -122,7 +131,7 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
             return Err(LearnerError::OutOfStep);
         }
         self.statistics.restore(snapshot)?;
-        self.fitted = false;
+        self.changed();
         Ok(())
     }
 
@@ -138,7 +147,75 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
 
     /// Learns one labelled window; a new name makes a new class.
     pub fn learn(&mut self, label: &str, counts: &[i16]) -> Result<SampleId, LearnerError> {
-        let e = self.encoder.embed(counts, self.embedding)?;
+        self.encoder.embed(counts, self.embedding)?;
+        let id = self.learn_embedded(label)?;
+        if !self.last.is_empty() {
+            self.last.copy_from_slice(self.embedding);
+            self.last_label = Label::try_from(label).ok();
+        }
+        Ok(id)
+    }
+
+    /// Forgets one labelled window, as if it had never been learnt, to the bit.
+    pub fn forget(&mut self, label: &str, counts: &[i16]) -> Result<(), LearnerError> {
+        self.encoder.embed(counts, self.embedding)?;
+        self.forget_embedded(label)
+    }
+
+    /// Forgets the window learnt last, as if it had never been. Once; what was predicted since does
+    /// not matter.
+    pub fn undo(&mut self) -> Result<(), LearnerError> {
+        let label = self.last_label.clone().ok_or(LearnerError::NothingToUndo)?;
+        self.embedding.copy_from_slice(self.last);
+        self.forget_embedded(&label)
+    }
+
+    /// Gives a learnt window another label.
+    pub fn relabel(&mut self, from: &str, to: &str, counts: &[i16]) -> Result<(), LearnerError> {
+        self.encoder.embed(counts, self.embedding)?;
+        self.forget_embedded(from)?;
+        let learnt = self.learn_embedded(to);
+        if learnt.is_err() {
+            // Its place was free a moment ago.
+            self.learn_embedded(from)?;
+        }
+        learnt.map(|_| ())
+    }
+
+    /// Gives a class a new name.
+    pub fn rename(&mut self, from: &str, to: &str) -> Result<(), LearnerError> {
+        let old = self.statistics.find(from);
+        self.statistics.rename(from, to)?;
+        let new = self.statistics.find(to);
+        if let (Some(samples), Some(old), Some(new)) = (&mut self.samples, old, new) {
+            samples.class_moved(old, new);
+        }
+        self.changed();
+        Ok(())
+    }
+
+    /// Forgets a class and all its examples. In the gram tier this takes the samples.
+    pub fn forget_class(&mut self, label: &str) -> Result<(), LearnerError> {
+        let class = self
+            .statistics
+            .find(label)
+            .ok_or(StatisticsError::UnknownLabel)?;
+        match &mut self.samples {
+            Some(samples) => {
+                for (_, values) in samples.iter().filter(|&(own, _)| own == class) {
+                    let e = Embedding::new(values).map_err(EmbedError::Zero)?;
+                    self.statistics.forget(label, e)?;
+                }
+                samples.class_removed(class);
+            }
+            None => self.statistics.forget_class(label)?,
+        }
+        self.changed();
+        Ok(())
+    }
+
+    fn learn_embedded(&mut self, label: &str) -> Result<SampleId, LearnerError> {
+        let e = Embedding::new(self.embedding).map_err(EmbedError::Zero)?;
         if let Some(samples) = &self.samples {
             samples.room_for(e)?;
         }
@@ -149,13 +226,12 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
             }
             samples.insert(change.class, e)?;
         }
-        self.fitted = false;
+        self.changed();
         Ok(change.id)
     }
 
-    /// Forgets one labelled window, as if it had never been learnt, to the bit.
-    pub fn forget(&mut self, label: &str, counts: &[i16]) -> Result<(), LearnerError> {
-        let e = self.encoder.embed(counts, self.embedding)?;
+    fn forget_embedded(&mut self, label: &str) -> Result<(), LearnerError> {
+        let e = Embedding::new(self.embedding).map_err(EmbedError::Zero)?;
         if let Some(samples) = &self.samples {
             let class = self
                 .statistics
@@ -172,30 +248,26 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
                 samples.class_removed(change.class);
             }
         }
-        self.fitted = false;
+        self.changed();
         Ok(())
     }
 
-    /// Forgets a class and all its examples.
-    pub fn forget_class(&mut self, label: &str) -> Result<(), LearnerError> {
-        let class = self
-            .statistics
-            .find(label)
-            .ok_or(StatisticsError::UnknownLabel)?;
-        self.statistics.forget_class(label)?;
-        if let Some(samples) = &mut self.samples {
-            samples.class_removed(class);
-        }
+    /// The head is behind, and the last label may be another one by now.
+    fn changed(&mut self) {
         self.fitted = false;
-        Ok(())
+        self.last_label = None;
     }
 
     /// Predicts the class of a window. Fits the head first where something was learnt since.
     pub fn predict(&mut self, counts: &[i16]) -> Result<Prediction, LearnerError> {
         self.fit()?;
         let e = self.encoder.embed(counts, self.embedding)?;
+        let evidence = Evidence {
+            statistics: &self.statistics,
+            samples: self.samples.as_ref(),
+        };
         self.head
-            .predict(&self.statistics, e)
+            .predict(evidence, e)
             .ok_or(LearnerError::NothingLearnt)
     }
 
@@ -205,7 +277,10 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
             return Err(LearnerError::NothingLearnt);
         }
         if !self.fitted {
-            self.head.fit(&self.statistics, self.samples.as_ref())?;
+            self.head.fit(Evidence {
+                statistics: &self.statistics,
+                samples: self.samples.as_ref(),
+            })?;
             self.fitted = true;
         }
         Ok(())

@@ -36,7 +36,7 @@
 //! let statistics = Statistics::new(pack.dim(), pack.artefact(), &mut words, &mut labels)?;
 //!
 //! let mut embedding = [0i8; 64];
-//! let mut learner = Learner::new(encoder, statistics, PrototypeHead::new(&pack), &mut embedding)?;
+//! let mut learner = Learner::new(encoder, statistics, PrototypeHead::new(pack.background()), &mut embedding)?;
 //! learner.learn("row", window)?;
 //! let prediction = learner.predict(window)?;
 //! # let _ = prediction;
@@ -72,7 +72,10 @@ pub mod stream;
 
 pub use embedding::Embedding;
 pub use encoder::{Encoder, PackedEncoder};
-pub use head::{Prediction, PrototypeHead, SoftmaxHead};
+pub use head::{
+    AutoHead, BayesHead, Evidence, Head, KnnHead, MlpHead, Prediction, PrototypeHead, RidgeHead,
+    SldaHead, SoftmaxHead, Verdict,
+};
 pub use learner::Learner;
 pub use pack::{Artefact, EncoderPack};
 pub use samples::Samples;

@@ -147,6 +147,26 @@ impl<'a> Samples<'a> {
         Ok(())
     }
 
+    /// Class `old` is number `new` from now on, and those in between make room.
+    pub(crate) fn class_moved(&mut self, old: usize, new: usize) {
+        let size = self.dim + 2;
+        let (low, high) = (old.min(new), old.max(new));
+        let ends = |class| self.iter().take_while(|&(own, _)| own < class).count() * size;
+        let (from, to) = (ends(low), ends(high + 1));
+        let moved = self.iter().filter(|&(own, _)| own == old).count() * size;
+        if new > old {
+            self.bytes[from..to].rotate_left(moved);
+        } else {
+            self.bytes[from..to].rotate_right(moved);
+        }
+        self.renumber(|own| match own {
+            _ if own == old => new,
+            _ if old < own && own <= new => own - 1,
+            _ if new <= own && own < old => own + 1,
+            _ => own,
+        });
+    }
+
     /// A class came into being at `class`: those from there on moved up by one.
     pub(crate) fn class_inserted(&mut self, class: usize) {
         self.renumber(|own| if own >= class { own + 1 } else { own });

@@ -1,12 +1,21 @@
-//! Exact integer sufficient statistics: how many examples of each class, and their sum.
+//! Exact integer sufficient statistics: how many examples of each class, and their sum; in the gram
+//! tier also one matrix of second moments, shared by all classes.
 //!
 //! Integers add up to the same bits in any order, so learning commutes, forgetting undoes it to
 //! the bit, and two devices merge into one. Classes stand in the order of their names and exist as
 //! long as they have an example, so the whole state is a function of the set of examples alone.
 //!
-//! No sum can overflow: a value is at most 127 in size and a class takes at most [`MAX_COUNT`]
-//! examples, 127 * 2^24 < 2^31.
+//! **No sum can overflow.** A value is at most 128 in size. A class takes at most [`MAX_COUNT`] =
+//! 2^24 - 1 examples: a sum is below 128 * 2^24 = 2^31. In the gram tier all classes together take
+//! at most [`MAX_GRAM_COUNT`] = 2^17 - 1: a moment is below 128^2 * 2^17 = 2^31. One more is an
+//! error, and so is a merge that would end beyond.
+//!
+//! | tier | what it holds | D = 64, 8 classes | heads |
+//! |---|---|---|---|
+//! | means | counts and sums | [`Statistics::words`]: 2,080 bytes | prototype, bayes |
+//! | gram | also the moments, a packed triangle | [`Statistics::gram_words`]: 10,400 bytes | also ridge, slda, auto in full |
 
+mod gram;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -24,7 +33,10 @@ pub type Label = heapless::String<16>;
 pub struct SampleId(pub u32);
 
 /// The most examples of one class.
-pub const MAX_COUNT: i32 = 1 << 24;
+pub const MAX_COUNT: i32 = (1 << 24) - 1;
+
+/// The most examples of all classes together in the gram tier.
+pub const MAX_GRAM_COUNT: i32 = (1 << 17) - 1;
 
 /// Counts and sums, class by class, in memory of the caller's.
 ///
@@ -46,6 +58,8 @@ pub struct Statistics<'a> {
     artefact: Artefact,
     classes: usize,
     learnt: u32,
+    /// The second moments: the lower triangle, row by row. Empty in the means tier.
+    gram: &'a mut [i32],
     /// For each class its count, then D sums.
     words: &'a mut [i32],
     labels: &'a mut [Label],
@@ -77,8 +91,19 @@ pub enum StatisticsError {
         /// How many there is room for.
         capacity: usize,
     },
-    /// A class has [`MAX_COUNT`] examples.
+    /// A class has [`MAX_COUNT`] examples, or all have [`MAX_GRAM_COUNT`].
     TooManyExamples,
+    /// The memory is smaller than the gram tier's matrix.
+    BufferTooSmall {
+        /// Words that it needs for one class.
+        needed: usize,
+    },
+    /// The second moments of a class can't be told from those of the others: forget its examples
+    /// one by one, as [`Learner::forget_class`](crate::Learner::forget_class) does where it keeps
+    /// [`Samples`](crate::Samples).
+    SharedMoments,
+    /// The other statistics are of another tier.
+    OtherTier,
     /// A name is empty or longer than 16 bytes.
     BadLabel,
     /// There is no class of that name.
@@ -103,7 +128,14 @@ impl core::fmt::Display for StatisticsError {
             StatisticsError::TooManyClasses { capacity } => {
                 write!(f, "there is room for {capacity} classes: forget one first")
             }
-            StatisticsError::TooManyExamples => f.write_str("this class can't take more examples"),
+            StatisticsError::TooManyExamples => f.write_str("there are as many examples as the sums can take"),
+            StatisticsError::BufferTooSmall { needed } => {
+                write!(f, "the gram tier needs {needed} words for one class")
+            }
+            StatisticsError::SharedMoments => f.write_str(
+                "the gram tier forgets a class example by example: keep the samples, or forget each",
+            ),
+            StatisticsError::OtherTier => f.write_str("one has second moments, the other has none"),
             StatisticsError::BadLabel => f.write_str("a class name has 1 to 16 bytes"),
             StatisticsError::UnknownLabel => f.write_str("no class of that name was learnt"),
             StatisticsError::LabelTaken => f.write_str("there is a class of that name already"),
@@ -132,29 +164,62 @@ impl<'a> Statistics<'a> {
         classes * (dim + 1)
     }
 
-    /// Empty statistics. There is room for as many classes as both buffers hold.
+    /// Words of memory in the gram tier: D (D + 1) / 2 more.
+    pub const fn gram_words(dim: usize, classes: usize) -> usize {
+        gram::triangle(dim) + Self::words(dim, classes)
+    }
+
+    /// Empty statistics of the means tier. There is room for as many classes as both buffers hold.
     pub fn new(
         dim: usize,
         artefact: Artefact,
         words: &'a mut [i32],
         labels: &'a mut [Label],
     ) -> Result<Self, StatisticsError> {
-        let statistics = Statistics {
+        if dim == 0 {
+            return Err(StatisticsError::Dim {
+                expected: 1,
+                got: 0,
+            });
+        }
+        Ok(Statistics {
             dim,
             artefact,
             classes: 0,
             learnt: 0,
+            gram: &mut [],
             words,
             labels,
-        };
-        if dim == 0 {
-            Err(StatisticsError::Dim {
-                expected: 1,
-                got: 0,
-            })
-        } else {
-            Ok(statistics)
-        }
+        })
+    }
+
+    /// Empty statistics of the gram tier, with the matrix of second moments that ridge, SLDA and
+    /// the whole of [`AutoHead`](crate::AutoHead) need.
+    pub fn with_gram(
+        dim: usize,
+        artefact: Artefact,
+        words: &'a mut [i32],
+        labels: &'a mut [Label],
+    ) -> Result<Self, StatisticsError> {
+        let (gram, words) = words.split_at_mut_checked(gram::triangle(dim)).ok_or(
+            StatisticsError::BufferTooSmall {
+                needed: Self::gram_words(dim, 1),
+            },
+        )?;
+        gram.fill(0);
+        let means = Statistics::new(dim, artefact, words, labels)?;
+        Ok(Statistics { gram, ..means })
+    }
+
+    /// The second moments, sum of x x' over all examples: the lower triangle, row by row,
+    /// D (D + 1) / 2 long. `None` in the means tier.
+    pub fn gram(&self) -> Option<&[i32]> {
+        (!self.gram.is_empty()).then_some(&*self.gram)
+    }
+
+    /// Examples of all classes.
+    pub fn examples(&self) -> i64 {
+        self.iter().map(|class| i64::from(class.count)).sum()
     }
 
     /// D.
@@ -179,7 +244,7 @@ impl<'a> Statistics<'a> {
 
     /// Bytes of state in use and spare: what the caller's buffers take.
     pub fn state_bytes(&self) -> usize {
-        size_of_val(self.words) + size_of_val(self.labels)
+        size_of_val(self.gram) + size_of_val(self.words) + size_of_val(self.labels)
     }
 
     /// Class number `index`, in the order of names.
@@ -200,8 +265,8 @@ impl<'a> Statistics<'a> {
         self.search(label).ok()
     }
 
-    /// Adds one example, and its class where it is the first. Costs D additions, and a move of
-    /// the rows behind a new class.
+    /// Adds one example, and its class where it is the first. Costs D additions, in the gram tier
+    /// D (D + 1) / 2 multiplications too, and a move of the rows behind a new class.
     pub fn learn(&mut self, label: &str, e: Embedding<'_>) -> Result<SampleId, StatisticsError> {
         self.learn_at(label, e).map(|change| change.id)
     }
@@ -212,6 +277,9 @@ impl<'a> Statistics<'a> {
         e: Embedding<'_>,
     ) -> Result<Change, StatisticsError> {
         self.check_dim(e)?;
+        if !self.gram.is_empty() && self.examples() >= i64::from(MAX_GRAM_COUNT) {
+            return Err(StatisticsError::TooManyExamples);
+        }
         let (class, class_changed) = match self.search(label) {
             Ok(class) => (class, false),
             Err(class) => {
@@ -227,6 +295,7 @@ impl<'a> Statistics<'a> {
         for (sum, &value) in sums.iter_mut().zip(e.values()) {
             *sum += i32::from(value);
         }
+        gram::add(self.gram, e.values());
         self.learnt = self.learnt.wrapping_add(1);
         Ok(Change {
             id: SampleId(self.learnt),
@@ -255,10 +324,13 @@ impl<'a> Statistics<'a> {
         let possible = sums
             .iter()
             .zip(e.values())
-            .all(|(sum, &value)| (sum - i32::from(value)).unsigned_abs() <= left as u32 * 127);
-        if !possible {
+            .all(|(sum, &value)| (sum - i32::from(value)).unsigned_abs() <= left as u32 * LARGEST);
+        let others = self.examples() - 1;
+        if !possible || !gram::can_subtract(self.gram, e.values(), others) {
             return Err(StatisticsError::NeverLearnt);
         }
+        gram::subtract(self.gram, e.values());
+        let (count, sums) = self.row(class);
         *count = left;
         for (sum, &value) in sums.iter_mut().zip(e.values()) {
             *sum -= i32::from(value);
@@ -273,11 +345,33 @@ impl<'a> Statistics<'a> {
         })
     }
 
-    /// Forgets a class and all its examples.
+    /// Gives one example another label: the same bits as if it had been learnt so.
+    pub fn relabel(
+        &mut self,
+        from: &str,
+        to: &str,
+        e: Embedding<'_>,
+    ) -> Result<(), StatisticsError> {
+        let learnt = self.learnt;
+        self.forget(from, e)?;
+        let moved = self.learn(to, e);
+        if moved.is_err() {
+            // Its place was free a moment ago.
+            let _ = self.learn(from, e);
+        }
+        self.learnt = learnt;
+        moved.map(|_| ())
+    }
+
+    /// Forgets a class and all its examples. In the gram tier its moments are in one sum with the
+    /// others': [`StatisticsError::SharedMoments`].
     pub fn forget_class(&mut self, label: &str) -> Result<(), StatisticsError> {
         let class = self
             .search(label)
             .map_err(|_| StatisticsError::UnknownLabel)?;
+        if !self.gram.is_empty() {
+            return Err(StatisticsError::SharedMoments);
+        }
         self.remove(class);
         Ok(())
     }
@@ -323,6 +417,13 @@ impl<'a> Statistics<'a> {
                 got: other.dim,
             });
         }
+        if self.gram.len() != other.gram.len() {
+            return Err(StatisticsError::OtherTier);
+        }
+        let together = self.examples() + other.examples();
+        if !self.gram.is_empty() && together > i64::from(MAX_GRAM_COUNT) {
+            return Err(StatisticsError::TooManyExamples);
+        }
         let new = other
             .iter()
             .filter(|c| self.find(c.label).is_none())
@@ -355,6 +456,9 @@ impl<'a> Statistics<'a> {
             for (sum, &value) in sums.iter_mut().zip(from.sums) {
                 *sum += value;
             }
+        }
+        for (moment, &more) in self.gram.iter_mut().zip(&*other.gram) {
+            *moment += more;
         }
         self.learnt = self.learnt.wrapping_add(other.learnt);
         Ok(())
@@ -406,6 +510,9 @@ impl<'a> Statistics<'a> {
         self.labels[self.classes].clear();
     }
 }
+
+/// The size of the largest value.
+const LARGEST: u32 = 128;
 
 fn name(label: &str) -> Result<Label, StatisticsError> {
     if label.is_empty() {

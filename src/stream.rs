@@ -97,7 +97,7 @@ impl<'a> Stream<'a> {
     /// Applies the rule to the next prediction.
     pub fn accept(&mut self, prediction: Option<Prediction>) -> Option<Prediction> {
         self.quiet = self.quiet.saturating_sub(1);
-        let Some(prediction) = prediction.filter(|p| !p.unknown) else {
+        let Some(prediction) = prediction.filter(|p| p.is_known()) else {
             self.agreed = 0;
             return None;
         };
@@ -118,6 +118,7 @@ impl<'a> Stream<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::head::Verdict;
 
     fn says(label: &str, unknown: bool) -> Option<Prediction> {
         let label = Label::try_from(label).unwrap();
@@ -126,7 +127,11 @@ mod tests {
             label,
             probability: 1.0,
             margin: 1.0,
-            unknown,
+            verdict: if unknown {
+                Verdict::Unknown
+            } else {
+                Verdict::Known
+            },
         })
     }
 

@@ -1,17 +1,68 @@
 //! Heads: from evidence to a prediction. Floats appear here and nowhere below; they are evaluated
-//! in one fixed order, without fused multiply-add, `exp` from libm, so every machine gives the same
-//! bits.
+//! in one fixed order, without fused multiply-add, `exp` and `ln` from libm, so every machine gives
+//! the same bits.
+//!
+//! | head | learns from | linear | state, D = 64, 8 classes |
+//! |---|---|---|---|
+//! | [`AutoHead`] | counts, sums, moments, background | yes | [`AutoHead::words`] |
+//! | [`PrototypeHead`] | counts, sums | yes | none |
+//! | [`BayesHead`] | counts, sums, background | no | [`BayesHead::words`] |
+//! | [`RidgeHead`] | counts, sums, moments | yes | [`RidgeHead::words`] |
+//! | [`SldaHead`] | counts, sums, moments, background | yes | [`SldaHead::words`] |
+//! | [`SoftmaxHead`] | samples, background | yes | [`SoftmaxHead::words`] |
+//! | [`MlpHead`] | samples | no | [`MlpHead::words`] |
+//! | [`KnnHead`] | samples | no | [`KnnHead::words`] |
 
+mod auto;
+mod bayes;
+pub mod calibration;
+mod cholesky;
+mod knn;
+mod mlp;
+mod prior;
 mod prototype;
+mod ridge;
+mod slda;
 mod softmax;
+mod spread;
+#[cfg(test)]
+mod tests;
 
+pub use auto::{AutoHead, Choice};
+pub use bayes::BayesHead;
+pub use knn::KnnHead;
+pub use mlp::MlpHead;
 pub use prototype::PrototypeHead;
+pub use ridge::RidgeHead;
+pub use slda::SldaHead;
 pub use softmax::SoftmaxHead;
+pub use spread::Spread;
 
 use crate::embedding::Embedding;
-use crate::pack::EncoderPack;
 use crate::samples::Samples;
 use crate::statistics::{Label, Statistics};
+
+/// What was learnt.
+#[derive(Clone, Copy)]
+pub struct Evidence<'s> {
+    /// Counts and sums, and in the gram tier the moments.
+    pub statistics: &'s Statistics<'s>,
+    /// The examples themselves, where they are kept.
+    pub samples: Option<&'s Samples<'s>>,
+}
+
+/// Whether an input is of one of the learnt classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Verdict {
+    /// It is.
+    Known = 0,
+    /// Probably of none.
+    Unknown = 1,
+    /// There are not enough examples, here or behind the encoder's calibration, to promise the
+    /// rate of false accepts that was asked for.
+    NotEnoughExamples = 2,
+}
 
 /// What a head says of one input.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,21 +75,31 @@ pub struct Prediction {
     pub probability: f32,
     /// How far its probability is ahead of the second's, 0 to 1.
     pub margin: f32,
-    /// The input is farther from the class than its examples are from each other: probably none
-    /// of the learnt classes.
-    pub unknown: bool,
+    /// Whether it is one of the learnt classes at all.
+    pub verdict: Verdict,
+}
+
+impl Prediction {
+    /// Whether the verdict is [`Verdict::Known`].
+    pub fn is_known(&self) -> bool {
+        self.verdict == Verdict::Known
+    }
 }
 
 /// A head can't be fitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FitError {
-    /// The weights' buffer is too small.
+    /// The head's buffer is too small.
     BufferTooSmall {
         /// Words that it needs.
         needed: usize,
     },
     /// The head needs [`Samples`] and there are none.
     NeedsSamples,
+    /// The head needs the moments: [`Statistics::with_gram`].
+    NeedsGram,
+    /// The head needs background statistics of this D, and the encoder has none.
+    NeedsBackground,
 }
 
 impl core::fmt::Display for FitError {
@@ -48,6 +109,12 @@ impl core::fmt::Display for FitError {
             FitError::NeedsSamples => {
                 f.write_str("this head needs the samples: Learner::with_samples")
             }
+            FitError::NeedsGram => {
+                f.write_str("this head needs second moments: Statistics::with_gram")
+            }
+            FitError::NeedsBackground => f.write_str(
+                "this head needs the encoder's background statistics, which were left out of the pack",
+            ),
         }
     }
 }
@@ -57,25 +124,21 @@ impl core::error::Error for FitError {}
 /// Turns evidence into logits.
 pub trait Head {
     /// Brings the head up to date with the evidence.
-    fn fit(
-        &mut self,
-        statistics: &Statistics<'_>,
-        samples: Option<&Samples<'_>>,
-    ) -> Result<(), FitError>;
+    fn fit(&mut self, evidence: Evidence<'_>) -> Result<(), FitError>;
 
-    /// The logit of class number `class`; finite.
-    fn logit(&self, statistics: &Statistics<'_>, class: usize, e: Embedding<'_>) -> f32;
+    /// Gives `visit` the logit of each class, in order; all are finite.
+    fn logits(&mut self, evidence: Evidence<'_>, e: Embedding<'_>, visit: impl FnMut(f32));
 
-    /// How wide the classes are.
-    fn spread(&self) -> &Spread;
+    /// Whether the embedding whose logits were asked for last belongs to class number `class`.
+    fn verdict(&self, evidence: Evidence<'_>, class: usize, e: Embedding<'_>) -> Verdict;
 
     /// The prediction for one embedding; `None` where nothing was learnt.
-    fn predict(&self, statistics: &Statistics<'_>, e: Embedding<'_>) -> Option<Prediction> {
+    fn predict(&mut self, evidence: Evidence<'_>, e: Embedding<'_>) -> Option<Prediction> {
         // Softmax in one pass: `total` is relative to the best logit so far.
         let (mut best, mut top, mut second, mut total) =
             (0, f32::NEG_INFINITY, f32::NEG_INFINITY, 0.0f32);
-        for class in 0..statistics.classes() {
-            let logit = self.logit(statistics, class, e);
+        let mut class = 0;
+        self.logits(evidence, e, |logit| {
             if logit > top {
                 total = total * libm::expf(top - logit) + 1.0;
                 (best, top, second) = (class, logit, top);
@@ -83,102 +146,68 @@ pub trait Head {
                 total += libm::expf(logit - top);
                 second = second.max(logit);
             }
-        }
-        let class = statistics.class(best)?;
+            class += 1;
+        });
+        let label = evidence.statistics.class(best)?.label.clone();
         let probability = 1.0 / total;
         Some(Prediction {
             class: best,
-            label: class.label.clone(),
+            label,
             probability,
             margin: probability - libm::expf(second - top) / total,
-            unknown: self
-                .spread()
-                .is_unknown(squared_distance(&class, e), class.count),
+            verdict: self.verdict(evidence, best, e),
         })
     }
 }
 
-/// The pooled spread of embeddings around their class mean, from the learnt examples and, where
-/// those are few, from the encoder's background.
-///
-/// All embeddings have norm 127, so counts and sums suffice: the squared distances of a class's n
-/// examples from their mean add up to n * 127^2 - |sum|^2 / n.
-#[derive(Clone, Copy, Debug)]
-pub struct Spread {
-    prior: f32,
-    /// The mean squared distance of an example from its class's true mean, in embedding units.
-    pub within: f32,
-    /// An input is unknown beyond this many times the squared distance expected of a class's own.
-    pub limit: f32,
+/// The first `sizes[0]` words, then `sizes[1]`, and so on.
+fn split<const N: usize>(
+    words: &mut [f32],
+    sizes: [usize; N],
+) -> Result<[&mut [f32]; N], FitError> {
+    let needed = sizes.iter().sum();
+    if words.len() < needed {
+        return Err(FitError::BufferTooSmall { needed });
+    }
+    let mut rest = words;
+    Ok(sizes.map(|size| {
+        let (part, behind) = core::mem::take(&mut rest).split_at_mut(size);
+        rest = behind;
+        part
+    }))
 }
 
-/// How many examples the background's spread counts for.
-const PRIOR_EXAMPLES: f32 = 4.0;
-/// Where the encoder has no background: examples of a class at a cosine of about 0.85.
-const DEFAULT_WITHIN: f32 = 0.15 * 127.0 * 127.0;
-/// See [`Spread::limit`].
-const DEFAULT_LIMIT: f32 = 3.0;
-/// Embeddings vary in fewer directions than they have values; a distance counts as this many
-/// independent measurements.
-pub(crate) const EFFECTIVE_RANK: f32 = 8.0;
+/// The harmonic mean of the classes' counts.
+fn typical_count(statistics: &Statistics<'_>) -> f32 {
+    let inverse: f32 = statistics.iter().map(|c| 1.0 / c.count as f32).sum();
+    statistics.classes() as f32 / inverse
+}
 
-impl Spread {
-    /// Starts from the encoder's background.
-    pub fn new(pack: &EncoderPack<'_>) -> Self {
-        let prior = pack.background().map_or(DEFAULT_WITHIN, |b| b.within_total);
-        Spread {
-            prior,
-            within: prior,
-            limit: DEFAULT_LIMIT,
-        }
-    }
+/// Sum of products, first to last.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).fold(0.0f32, |sum, (&a, &b)| sum + a * b)
+}
 
-    fn fit(&mut self, statistics: &Statistics<'_>) {
-        let (mut scatter, mut degrees) = (self.prior * PRIOR_EXAMPLES, PRIOR_EXAMPLES);
-        for class in statistics.iter() {
-            let n = class.count as f32;
-            let within = n * (127.0 * 127.0) - squared_norm(class.sums) / n;
-            scatter += within.max(0.0);
-            degrees += n - 1.0;
-        }
-        self.within = (scatter / degrees).max(1.0);
-    }
-
-    /// The squared distance between an example of a class and the mean of `count` others.
-    fn expected(&self, count: i32) -> f32 {
-        self.within * (1.0 + 1.0 / count as f32)
-    }
-
-    fn is_unknown(&self, squared_distance: f32, count: i32) -> bool {
-        squared_distance > self.limit * self.expected(count)
+/// a += factor * b.
+fn add_scaled(a: &mut [f32], factor: f32, b: &[f32]) {
+    for (a, &b) in a.iter_mut().zip(b) {
+        *a += factor * b;
     }
 }
 
-impl Default for Spread {
-    fn default() -> Self {
-        Spread {
-            prior: DEFAULT_WITHIN,
-            within: DEFAULT_WITHIN,
-            limit: DEFAULT_LIMIT,
-        }
+/// Gives `visit` weights times values plus bias for each row of D weights and a bias.
+fn linear(rows: &[f32], values: &[f32], visit: impl FnMut(f32)) {
+    rows.chunks_exact(values.len() + 1)
+        .map(|row| match row.split_last() {
+            Some((bias, weights)) => dot(weights, values) + bias,
+            None => 0.0,
+        })
+        .for_each(visit);
+}
+
+/// The embedding as floats, -127 to 127.
+fn to_floats(e: Embedding<'_>, out: &mut [f32]) {
+    for (out, &value) in out.iter_mut().zip(e.values()) {
+        *out = f32::from(value);
     }
-}
-
-fn squared_norm(sums: &[i32]) -> f32 {
-    sums.iter()
-        .map(|&s| i64::from(s) * i64::from(s))
-        .sum::<i64>() as f32
-}
-
-/// From the embedding to the class's mean, in integers until the last step.
-pub(crate) fn squared_distance(class: &crate::statistics::Class<'_>, e: Embedding<'_>) -> f32 {
-    let products = class
-        .sums
-        .iter()
-        .zip(e.values())
-        .map(|(&s, &v)| i64::from(s) * i64::from(v));
-    let n = class.count as f32;
-    let distance = e.squared_norm() as f32 - 2.0 * products.sum::<i64>() as f32 / n
-        + squared_norm(class.sums) / n / n;
-    distance.max(0.0)
 }

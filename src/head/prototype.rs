@@ -1,14 +1,15 @@
 //! Nearest class mean with a soft decision.
 //!
 //! *Prototypical Networks for Few-shot Learning*, Jake Snell, Kevin Swersky, Richard Zemel, 2017:
-//! logit = -|e - mean|^2 / (2 * variance). The variance is the spread of the examples themselves,
-//! widened for a mean of few examples, so that probabilities mean something at one shot too.
+//! logit = -|e - mean|^2 / (2 * variance). Embeddings come centred and normalised, as *SimpleShot:
+//! Revisiting Nearest-Neighbor Classification for Few-Shot Learning*, Yan Wang et al., 2019, has
+//! it. The variance is the spread of the examples themselves, widened for a mean of few examples,
+//! so that probabilities mean something at one shot too.
 
-use super::{EFFECTIVE_RANK, FitError, Head, Spread, squared_distance};
+use super::spread::{EFFECTIVE_RANK, squared_distance};
+use super::{Evidence, FitError, Head, Spread, Verdict};
 use crate::embedding::Embedding;
-use crate::pack::EncoderPack;
-use crate::samples::Samples;
-use crate::statistics::Statistics;
+use crate::pack::Background;
 
 /// Needs no memory beyond the statistics. A prediction costs about 2 * D * classes
 /// multiplications.
@@ -19,9 +20,9 @@ pub struct PrototypeHead {
 
 impl PrototypeHead {
     /// Starts from the encoder's background.
-    pub fn new(pack: &EncoderPack<'_>) -> Self {
+    pub fn new(background: Option<Background<'_>>) -> Self {
         PrototypeHead {
-            spread: Spread::new(pack),
+            spread: Spread::new(background),
         }
     }
 
@@ -34,23 +35,19 @@ impl PrototypeHead {
 }
 
 impl Head for PrototypeHead {
-    fn fit(
-        &mut self,
-        statistics: &Statistics<'_>,
-        _: Option<&Samples<'_>>,
-    ) -> Result<(), FitError> {
-        self.spread.fit(statistics);
+    fn fit(&mut self, evidence: Evidence<'_>) -> Result<(), FitError> {
+        self.spread.fit(evidence.statistics);
         Ok(())
     }
 
-    fn logit(&self, statistics: &Statistics<'_>, class: usize, e: Embedding<'_>) -> f32 {
-        statistics.class(class).map_or(f32::MIN, |class| {
+    fn logits(&mut self, evidence: Evidence<'_>, e: Embedding<'_>, mut visit: impl FnMut(f32)) {
+        for class in evidence.statistics.iter() {
             let variance = 2.0 * self.spread.expected(class.count) / EFFECTIVE_RANK;
-            -squared_distance(&class, e) / variance
-        })
+            visit(-squared_distance(&class, e) / variance);
+        }
     }
 
-    fn spread(&self) -> &Spread {
-        &self.spread
+    fn verdict(&self, evidence: Evidence<'_>, class: usize, e: Embedding<'_>) -> Verdict {
+        self.spread.verdict(evidence.statistics.class(class), e)
     }
 }

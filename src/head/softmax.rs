@@ -1,25 +1,31 @@
-//! The final linear layer, fine-tuned by gradient descent from the prototypes.
+//! The final linear layer, fine-tuned by gradient descent from what Bayes says.
 //!
 //! Multinomial logistic regression, full batch with momentum (*Some methods of speeding up the
-//! convergence of iteration methods*, Boris Polyak, 1964). A nearest-mean rule is a linear layer,
-//! so descent starts there and is held there by the penalty: with few labels it stays close.
+//! convergence of iteration methods*, Boris Polyak, 1964). Two-covariance Bayes with one covariance
+//! is a linear layer, and so is a nearest-mean rule, which stands in where the encoder has no
+//! background: descent starts there and is held there by the penalty, so that with few labels it
+//! stays close.
 
-use super::{EFFECTIVE_RANK, FitError, Head, Spread};
+use super::prior::{self, Prior};
+use super::spread::EFFECTIVE_RANK;
+use super::{Evidence, FitError, Head, Spread, Verdict, dot, split, typical_count};
 use crate::embedding::Embedding;
-use crate::pack::EncoderPack;
+use crate::pack::Background;
 use crate::samples::Samples;
 use crate::statistics::Statistics;
 
 /// Weights and momentum in memory of the caller's. Needs [`Samples`]. A fit costs about
 /// 2 * steps * examples * classes * D multiplications.
 pub struct SoftmaxHead<'a> {
+    background: Option<Background<'a>>,
     spread: Spread,
     dim: usize,
-    /// D weights and a bias for each class; as much momentum; a logit for each class.
+    classes: usize,
+    /// D weights and a bias for each class; where they started; momentum; a logit for each class.
     words: &'a mut [f32],
     /// Steps of gradient descent.
     pub steps: usize,
-    /// Weight of the squared distance from the prototypes' solution.
+    /// Weight of the squared distance from the start.
     pub penalty: f32,
 }
 
@@ -30,76 +36,120 @@ const MOMENTUM: f32 = 0.9;
 const RATE: f32 = 1.0;
 
 impl<'a> SoftmaxHead<'a> {
-    /// Words of memory for `classes` classes of embeddings of length `dim`.
-    pub const fn words(dim: usize, classes: usize) -> usize {
-        classes * (2 * (dim + 1) + 1)
+    /// Words of memory for `classes` classes of embeddings of length `dim` and a background of
+    /// `rank` directions, 0 without.
+    pub const fn words(dim: usize, classes: usize, rank: usize) -> usize {
+        classes * (3 * (dim + 1) + 1) + Prior::words(rank)
     }
 
     /// Starts from the encoder's background.
-    pub fn new(pack: &EncoderPack<'_>, words: &'a mut [f32]) -> Self {
-        Self::with_spread(Spread::new(pack), words)
-    }
-
-    /// Starts from a spread of the caller's.
-    pub fn with_spread(spread: Spread, words: &'a mut [f32]) -> Self {
+    pub fn new(background: Option<Background<'a>>, words: &'a mut [f32]) -> Self {
         SoftmaxHead {
-            spread,
+            background,
+            spread: Spread::new(background),
             dim: 0,
+            classes: 0,
             words,
             steps: STEPS,
             penalty: PENALTY,
         }
     }
 
-    fn descend(&mut self, statistics: &Statistics<'_>, samples: &Samples<'_>) {
-        let (classes, row) = (statistics.classes(), self.dim + 1);
-        let share = RATE / samples.len() as f32;
-        let (rows, rest) = self.words.split_at_mut(classes * row);
-        let (momenta, logits) = rest.split_at_mut(classes * row);
-        for (label, values) in samples.iter() {
-            let mut top = f32::NEG_INFINITY;
-            for (logit, weights) in logits.iter_mut().zip(rows.chunks_exact(row)) {
-                *logit = linear(weights, values);
-                top = top.max(*logit);
+    /// Sets rows and start to the linear layer that decides as Bayes does.
+    fn start(&mut self, statistics: &Statistics<'_>) -> Result<(), FitError> {
+        let (dim, size) = (self.dim, self.classes * (self.dim + 1));
+        let rank = self.background.map_or(0, |b| b.rank);
+        let sizes = [size, size, size, self.classes, Prior::words(rank)];
+        let [rows, start, momenta, _, words] = split(self.words, sizes)?;
+        let mut prior = match self.background {
+            Some(background) => Prior::new(background, dim, words)?,
+            None => None,
+        };
+        let scale = prior::scale(&self.spread);
+        let gain = self.background.map_or(1.0, |b| {
+            let count = typical_count(statistics);
+            b.calibration.temperature(count) / (scale * (1.0 + 1.0 / count))
+        });
+        for (class, row) in statistics.iter().zip(start.chunks_exact_mut(dim + 1)) {
+            let Some((bias, weights)) = row.split_last_mut() else {
+                continue;
+            };
+            let count = class.count as f32;
+            for (weight, &sum) in weights.iter_mut().zip(class.sums) {
+                *weight = sum as f32 / count;
             }
-            let mut total = 0.0;
-            for logit in logits[..classes].iter_mut() {
-                *logit = libm::expf(*logit - top);
-                total += *logit;
-            }
-            for (class, (momentum, &odds)) in
-                momenta.chunks_exact_mut(row).zip(logits.iter()).enumerate()
-            {
-                let target = if class == label { 1.0 } else { 0.0 };
-                let step = share * (odds / total - target);
-                for (m, &v) in momentum.iter_mut().zip(values) {
-                    *m -= step * (f32::from(v) / 127.0);
+            match &mut prior {
+                Some(prior) => {
+                    prior.shrink(weights, count, scale);
+                    let before = rows.get_mut(..dim).unwrap_or(&mut []);
+                    before.copy_from_slice(weights);
+                    prior.apply_precision(weights);
+                    *bias = -0.5 * gain * dot(weights, before);
+                    weights.iter_mut().for_each(|w| *w *= 127.0 * gain);
                 }
-                momentum[row - 1] -= step;
+                None => {
+                    let gain = EFFECTIVE_RANK / self.spread.expected(class.count);
+                    *bias = -0.5 * gain * dot(weights, weights);
+                    weights.iter_mut().for_each(|w| *w *= 127.0 * gain);
+                }
             }
+        }
+        rows.copy_from_slice(start);
+        momenta.fill(0.0);
+        Ok(())
+    }
+
+    fn step(&mut self, samples: &Samples<'_>) {
+        let (size, row) = (self.classes * (self.dim + 1), self.dim + 1);
+        let sizes = [size, size, size, self.classes];
+        let Ok([rows, start, momenta, logits]) = split(self.words, sizes) else {
+            return;
+        };
+        for ((momentum, weight), start) in momenta.iter_mut().zip(&*rows).zip(&*start) {
+            *momentum = *momentum * MOMENTUM - RATE * self.penalty * (weight - start);
+        }
+        descend(rows, momenta, logits, samples, row);
+        for (weight, momentum) in rows.iter_mut().zip(&*momenta) {
+            *weight += momentum;
         }
     }
 }
 
-/// Visits the linear layer that decides as the prototypes do, weight by weight: with inputs x of
-/// norm 1 and class means m, weights gain * m and bias -gain / 2 * |m|^2.
-fn prototypes(spread: &Spread, statistics: &Statistics<'_>, mut visit: impl FnMut(usize, f32)) {
-    let row = statistics.dim() + 1;
-    for (index, class) in statistics.iter().enumerate() {
-        let gain = EFFECTIVE_RANK * 127.0 * 127.0 / spread.expected(class.count);
-        let (mut at, mut squares) = (index * row, 0.0f32);
-        for &sum in class.sums {
-            let mean = sum as f32 / (127.0 * class.count as f32);
-            squares += mean * mean;
-            visit(at, gain * mean);
-            at += 1;
+/// Adds a step down the loss to the momenta.
+fn descend(
+    rows: &[f32],
+    momenta: &mut [f32],
+    logits: &mut [f32],
+    samples: &Samples<'_>,
+    row: usize,
+) {
+    let share = RATE / samples.len() as f32;
+    for (label, values) in samples.iter() {
+        let mut top = f32::NEG_INFINITY;
+        for (logit, weights) in logits.iter_mut().zip(rows.chunks_exact(row)) {
+            *logit = logit_of(weights, values);
+            top = top.max(*logit);
         }
-        visit(at, -0.5 * gain * squares);
+        let mut total = 0.0;
+        for logit in logits.iter_mut() {
+            *logit = libm::expf(*logit - top);
+            total += *logit;
+        }
+        for (class, (momentum, &odds)) in
+            momenta.chunks_exact_mut(row).zip(logits.iter()).enumerate()
+        {
+            let target = if class == label { 1.0 } else { 0.0 };
+            let step = share * (odds / total - target);
+            for (m, &v) in momentum.iter_mut().zip(values) {
+                *m -= step * (f32::from(v) / 127.0);
+            }
+            momentum[row - 1] -= step;
+        }
     }
 }
 
 /// Weights times x = values / 127, plus the bias at their end.
-fn linear(weights: &[f32], values: &[i8]) -> f32 {
+fn logit_of(weights: &[f32], values: &[i8]) -> f32 {
     let dot = weights
         .iter()
         .zip(values)
@@ -108,49 +158,28 @@ fn linear(weights: &[f32], values: &[i8]) -> f32 {
 }
 
 impl Head for SoftmaxHead<'_> {
-    fn fit(
-        &mut self,
-        statistics: &Statistics<'_>,
-        samples: Option<&Samples<'_>>,
-    ) -> Result<(), FitError> {
-        let samples = samples
+    fn fit(&mut self, evidence: Evidence<'_>) -> Result<(), FitError> {
+        let statistics = evidence.statistics;
+        let samples = evidence
+            .samples
             .filter(|s| !s.is_empty())
             .ok_or(FitError::NeedsSamples)?;
-        let (dim, classes) = (statistics.dim(), statistics.classes());
-        let needed = Self::words(dim, classes);
-        if self.words.len() < needed {
-            return Err(FitError::BufferTooSmall { needed });
-        }
-        self.dim = dim;
+        (self.dim, self.classes) = (statistics.dim(), statistics.classes());
         self.spread.fit(statistics);
-        let (spread, penalty, size) = (self.spread, self.penalty, classes * (dim + 1));
-        self.words.fill(0.0);
-        let words = &mut *self.words;
-        prototypes(&spread, statistics, |i, start| words[i] = start);
+        self.start(statistics)?;
         for _ in 0..self.steps {
-            let words = &mut *self.words;
-            prototypes(&spread, statistics, |i, start| {
-                let pull = words[i] - start;
-                words[size + i] = words[size + i] * MOMENTUM - RATE * penalty * pull;
-            });
-            self.descend(statistics, samples);
-            for i in 0..size {
-                self.words[i] += self.words[size + i];
-            }
+            self.step(samples);
         }
         Ok(())
     }
 
-    fn logit(&self, _: &Statistics<'_>, class: usize, e: Embedding<'_>) -> f32 {
-        let weights = self
-            .words
-            .chunks_exact(self.dim + 1)
-            .nth(class)
-            .unwrap_or(&[]);
-        linear(weights, e.values())
+    fn logits(&mut self, _: Evidence<'_>, e: Embedding<'_>, visit: impl FnMut(f32)) {
+        let rows = self.words.chunks_exact(self.dim + 1).take(self.classes);
+        rows.map(|weights| logit_of(weights, e.values()))
+            .for_each(visit);
     }
 
-    fn spread(&self) -> &Spread {
-        &self.spread
+    fn verdict(&self, evidence: Evidence<'_>, class: usize, e: Embedding<'_>) -> Verdict {
+        self.spread.verdict(evidence.statistics.class(class), e)
     }
 }

@@ -1,7 +1,6 @@
 use super::*;
-use crate::head::Spread;
 use crate::pack::Artefact;
-use crate::{Label, PrototypeHead, SoftmaxHead};
+use crate::{Label, PrototypeHead, SoftmaxHead, Verdict};
 
 const DIM: usize = 3;
 
@@ -37,7 +36,7 @@ struct Memory {
     labels: [Label; 3],
     embedding: [i8; DIM],
     samples: [i8; Samples::bytes(DIM, 6)],
-    weights: [f32; SoftmaxHead::words(DIM, 3)],
+    weights: [f32; SoftmaxHead::words(DIM, 3, 0)],
 }
 
 const EMPTY: Memory = Memory {
@@ -45,12 +44,12 @@ const EMPTY: Memory = Memory {
     labels: [const { Label::new() }; 3],
     embedding: [0; DIM],
     samples: [0; Samples::bytes(DIM, 6)],
-    weights: [0.0; SoftmaxHead::words(DIM, 3)],
+    weights: [0.0; SoftmaxHead::words(DIM, 3, 0)],
 };
 
 fn softmax(memory: &mut Memory) -> Learner<'_, Plain, SoftmaxHead<'_>> {
     let statistics = Statistics::new(DIM, [3; 32], &mut memory.words, &mut memory.labels).unwrap();
-    let head = SoftmaxHead::with_spread(Spread::default(), &mut memory.weights);
+    let head = SoftmaxHead::new(None, &mut memory.weights);
     let learner = Learner::new(Plain, statistics, head, &mut memory.embedding).unwrap();
     learner
         .with_samples(Samples::new(DIM, &mut memory.samples))
@@ -138,6 +137,6 @@ fn a_class_far_from_its_examples_is_unknown() {
     let head = PrototypeHead::default();
     let mut learner = Learner::new(Plain, statistics, head, &mut memory.embedding).unwrap();
     learner.learn("row", &[90, 10, 5]).unwrap();
-    assert!(!learner.predict(&[91, 9, 5]).unwrap().unknown);
-    assert!(learner.predict(&[-90, 10, 5]).unwrap().unknown);
+    assert!(learner.predict(&[91, 9, 5]).unwrap().is_known());
+    assert!(learner.predict(&[-90, 10, 5]).unwrap().verdict == Verdict::Unknown);
 }

@@ -5,6 +5,7 @@ use core::ops::Range;
 use super::record::{CRC_FROM, LayerKind, LayerRecord, MAGIC, NO_TENSOR, PackHeader, TensorRecord};
 use super::{Background, EncoderPack, Fault, MAX_TENSORS, PackError, VERSION};
 use crate::frontend::SensorWindow;
+use crate::head::calibration::{self, Calibration};
 
 /// An arena larger than this is a mistake, not an encoder for a device.
 const MAX_ARENA: u32 = 64 << 20;
@@ -388,14 +389,18 @@ fn check_background<'a>(
     let (&[rank, within_total], rest) = words.split_first_chunk().ok_or_else(fault)?;
     let rank = rank.to_bits() as usize;
     let dim = usize::from(header.dim);
-    let fits = (1..=32.min(dim)).contains(&rank) && rest.len() == rank * dim + 2 * rank;
+    let statistics = rank * dim + 2 * rank;
+    let fits = (1..=32.min(dim)).contains(&rank)
+        && [statistics, statistics + calibration::LEN].contains(&rest.len());
     require(
         fits && header.background_bytes.is_multiple_of(4),
         Fault::Background,
         0,
     )?;
     let (projection, diagonals) = rest.split_at(rank * dim);
-    let (within, between) = diagonals.split_at(rank);
+    let (within, diagonals) = diagonals.split_at(rank);
+    let (between, calibration) = diagonals.split_at(rank);
+    let calibration = Calibration::new(calibration).ok_or_else(fault)?;
     let finite = rest.iter().all(|v| v.is_finite()) && within_total.is_finite();
     let positive =
         within.iter().all(|&v| v > 0.0) && between.iter().all(|&v| v >= 0.0) && within_total > 0.0;
@@ -406,5 +411,6 @@ fn check_background<'a>(
         within,
         between,
         within_total,
+        calibration,
     }))
 }

@@ -15,6 +15,7 @@ pub use record::{
 };
 
 use crate::frontend::SensorWindow;
+use crate::head::calibration::Calibration;
 
 /// The version that this crate reads and the trainer writes.
 pub const VERSION: u16 = 1;
@@ -55,6 +56,8 @@ pub struct Background<'a> {
     pub between: &'a [f32],
     /// The mean squared distance of an embedding from its class mean, all D directions together.
     pub within_total: f32,
+    /// How sure to be; empty where it was not measured.
+    pub calibration: Calibration<'a>,
 }
 
 /// Why bytes are not an encoder pack.

@@ -182,14 +182,14 @@ fn numbers_that_nobody_can_have_learnt_are_refused() {
     let mut bytes = std::vec![0; Statistics::snapshot_bytes(DIM, 2)];
     s.save(&mut bytes).unwrap();
     let row = 16 + 4 + 4 * DIM;
-    // count 0, a sum beyond 127 * count, names out of order, a name with a hole, another tier
+    // count 0, a sum beyond 127 * count, names out of order, a name with a hole, no tier
     for (at, value) in [
         (52 + 16, 0),
         (52 + 21, 1),
         (52, b'c'),
         (52 + 5, b'x'),
         (52 + row, b'a'),
-        (10, 2),
+        (10, 3),
     ] {
         let mut bad = bytes.clone();
         bad[at] = value;

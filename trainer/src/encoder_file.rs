@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use base64::Engine as _;
+use headstart::head::calibration::Calibration;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -62,6 +63,8 @@ pub struct Background {
     pub between: Vec<f32>,
     /// The mean squared distance of a normalised embedding (norm 127) from its class's mean.
     pub within_total: f32,
+    /// A table of [`headstart::head::calibration::LEN`] values, or none.
+    pub calibration: Vec<f32>,
 }
 
 /// Why a file is not an encoder.
@@ -108,6 +111,11 @@ impl EncoderFile {
             .transpose()?;
         let within_total = take("within_total").ok();
         let background = background.map(|b| b.with_total(within_total.as_deref()));
+        let calibration = take("calibration").ok();
+        let background = match (background, calibration) {
+            (Some(background), Some(text)) => Some(background.with_calibration(&text)?),
+            (background, _) => background,
+        };
         let sha256 = Sha256::digest(bytes).into();
         Ok(EncoderFile {
             proto,
@@ -216,7 +224,44 @@ impl Background {
             within: own(within),
             between: own(between),
             within_total: 0.0,
+            calibration: Vec::new(),
         })
+    }
+
+    fn with_calibration(mut self, text: &str) -> Result<Self, EncoderFileError> {
+        let damaged = |why: &str| EncoderFileError::Damaged("calibration", why.into());
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .map_err(|e| damaged(&e.to_string()))?;
+        let values = bytes.as_chunks().0.iter();
+        self.calibration = values.map(|&c| f32::from_le_bytes(c)).collect();
+        Calibration::new(&self.calibration)
+            .ok_or_else(|| damaged("not a table that heads can use"))?;
+        Ok(self)
+    }
+
+    /// As heads take it.
+    pub fn view(&self) -> headstart::pack::Background<'_> {
+        headstart::pack::Background {
+            rank: self.within.len(),
+            projection: &self.projection,
+            within: &self.within,
+            between: &self.between,
+            within_total: self.within_total,
+            calibration: Calibration::new(&self.calibration).unwrap_or_default(),
+        }
+    }
+
+    /// The same that a pack lends.
+    pub fn of(background: headstart::pack::Background<'_>, mean: Vec<f32>) -> Self {
+        Background {
+            mean,
+            projection: background.projection.to_vec(),
+            within: background.within.to_vec(),
+            between: background.between.to_vec(),
+            within_total: background.within_total,
+            calibration: background.calibration.table().to_vec(),
+        }
     }
 
     fn with_total(mut self, text: Option<&str>) -> Self {

@@ -296,7 +296,7 @@ fn product<'a, A, B>(a: &'a [A], b: &'a [B]) -> impl Iterator<Item = (&'a A, &'a
 
 /// Fisher and Yates's shuffle, written out here so that a seed means the same episodes with every
 /// version of the random number library.
-fn shuffled<T: Copy>(values: &[T], rng: &mut ChaCha8Rng) -> Vec<T> {
+pub(crate) fn shuffled<T: Copy>(values: &[T], rng: &mut ChaCha8Rng) -> Vec<T> {
     let mut values = values.to_vec();
     for last in (1..values.len()).rev() {
         values.swap(last, below(last + 1, rng));

@@ -162,18 +162,7 @@ fn spaces(
     notes: &mut Vec<String>,
 ) -> anyhow::Result<Vec<Space>> {
     let (mut spaces, mut twin) = (Vec::new(), None);
-    for Opened {
-        mut space, file, ..
-    } in opened
-    {
-        if let Some(file) = &file
-            && let Some(why) = space.with_heads_of(file, background)
-        {
-            notes.push(format!(
-                "{}: the heads keep their defaults, as no pack can be made of it ({why})",
-                space.name()
-            ));
-        }
+    for Opened { space, file, .. } in opened {
         if let (Some(file), None) = (&file, &twin) {
             let mut random = open::random_twin(file, background, seed)?;
             random.encoder = space.encoder.clone();
@@ -254,7 +243,12 @@ fn space_results(
     let answer = |cell: &Cell| {
         let by_head = kinds.iter();
         by_head
-            .map(|&kind| answers(space, &embedded, kind, &cell.episodes, &progress))
+            .map(
+                |&kind| match space.background.is_some() || kind.runs_without_background() {
+                    true => answers(space, &embedded, kind, &cell.episodes, &progress),
+                    false => Ok(Vec::new()),
+                },
+            )
             .collect()
     };
     cells.iter().map(answer).collect()

@@ -39,6 +39,7 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Bytes at a multiple of eight, as [`headstart::EncoderPack::new`] wants them.
+#[derive(Clone)]
 pub struct Aligned(Vec<u64>, usize);
 
 impl Aligned {

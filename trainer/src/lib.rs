@@ -8,6 +8,7 @@
 pub mod augment;
 pub mod background;
 pub mod dataset;
+pub mod embed;
 pub mod encoder_file;
 pub mod episode;
 pub mod error;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use headstart_trainer::error::Outcome;
-use headstart_trainer::{evaluate, inspect, pack, pretrain};
+use headstart_trainer::{embed, evaluate, inspect, pack, pretrain};
 
 /// Pretrain once. Teach it anywhere.
 #[derive(Parser)]
@@ -19,6 +19,7 @@ enum Command {
     Pretrain(pretrain::Args),
     Pack(pack::Args),
     Evaluate(evaluate::Args),
+    Embed(embed::Args),
     Inspect(inspect::Args),
 }
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Pretrain(args) => pretrain::run(args),
         Command::Pack(args) => pack::run(args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::Embed(args) => embed::run(args),
         Command::Inspect(args) => inspect::run(args),
     };
     match outcome {

@@ -255,8 +255,8 @@ fn write(
             (first, second)
         }
     };
-    let background =
-        background::background(&embeddings, &first, &second, shape.dim, background::RANK);
+    let whitened = windows.pairs().is_some() && settings.whiten > 0.0;
+    let background = background::from_pairs(&embeddings, &first, &second, shape.dim, whitened);
 
     let frontend = SensorFrontend {
         kind: "sensor".into(),
@@ -280,8 +280,6 @@ fn write(
         .finalize();
     let mut metadata = vec![
         ("frontend", serde_json::to_string(&frontend)?),
-        ("background", background::to_base64(&background)),
-        ("within_total", background.within_total.to_string()),
         ("embedding_scale", embedding_step(&embeddings).to_string()),
         ("space_id", hex(&identity[..16])),
         ("command", command),
@@ -290,6 +288,7 @@ fn write(
         ("licence", args.licence.clone()),
         ("version", env!("CARGO_PKG_VERSION").into()),
     ];
+    metadata.extend(background::metadata(&background));
     metadata.sort();
     let metadata: Vec<(String, String)> = metadata
         .into_iter()

@@ -142,7 +142,7 @@ pub fn learner(memory: &mut Ram) -> Result<WatchLearner<'_>, DemoError> {
         &mut memory.words,
         &mut memory.labels,
     )?;
-    let head = PrototypeHead::new(&pack);
+    let head = PrototypeHead::new(pack.background());
     Ok(Learner::new(
         encoder,
         statistics,
@@ -205,7 +205,7 @@ fn ask<B: Board>(
         digest.query(&prediction);
         report.queries += 1;
         report.right += u32::from(prediction.label == label);
-        report.unknown += u32::from(prediction.unknown);
+        report.unknown += u32::from(!prediction.is_known());
     }
     report.digest = digest.hex();
     Ok(())

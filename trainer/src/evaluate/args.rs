@@ -57,9 +57,17 @@ pub struct Args {
     /// Episodes in each cell
     #[arg(long, default_value_t = EPISODES)]
     pub(super) episodes: usize,
-    /// Which of the device's heads
-    #[arg(long, value_enum, default_value_t = HeadChoice::All)]
-    head: HeadChoice,
+    /// Which of the device's heads, several separated by commas
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "auto,prototype,softmax"
+    )]
+    head: Vec<HeadKind>,
+    /// All of the device's heads
+    #[arg(long, conflicts_with = "head")]
+    all_heads: bool,
     /// Of the episodes and of the random weights
     #[arg(long, default_value_t = 0)]
     pub(super) seed: u64,
@@ -76,13 +84,6 @@ enum ProtocolChoice {
     SameWearer,
     NextWearer,
     Both,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum HeadChoice {
-    All,
-    Prototype,
-    Softmax,
 }
 
 impl Args {
@@ -109,10 +110,9 @@ impl Args {
     }
 
     pub(super) fn heads(&self) -> Vec<HeadKind> {
-        match self.head {
-            HeadChoice::All => HeadKind::ALL.to_vec(),
-            HeadChoice::Prototype => vec![HeadKind::Prototype],
-            HeadChoice::Softmax => vec![HeadKind::Softmax],
+        match self.all_heads {
+            true => HeadKind::ALL.to_vec(),
+            false => self.head.clone(),
         }
     }
 }

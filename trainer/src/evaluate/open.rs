@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::random;
 use super::space::{Features, Input, Source, Space, fixed, raw_rows};
 use crate::dataset::Dataset;
-use crate::encoder_file::EncoderFile;
+use crate::encoder_file::{Background, EncoderFile};
 use crate::features::{Feature, Standardisation};
 use crate::files;
 use crate::files::Aligned;
@@ -71,8 +71,8 @@ fn open_pack(bytes: &[u8]) -> anyhow::Result<Opened> {
         encoder: None,
         dim,
         artefact,
-        pack: Some(aligned),
-        source: Source::Pack,
+        background: pack.background().map(|b| Background::of(b, Vec::new())),
+        source: Source::Pack(aligned.clone()),
     };
     Ok(Opened {
         space,
@@ -113,7 +113,7 @@ fn open_onnx(bytes: &[u8]) -> anyhow::Result<Opened> {
         encoder: None,
         dim,
         artefact: file.sha256,
-        pack: None,
+        background: file.background.clone(),
         source,
     };
     Ok(Opened {
@@ -156,7 +156,7 @@ pub fn random_twin(file: &EncoderFile, background: &Dataset, seed: u64) -> anyho
         encoder: None,
         dim,
         artefact: file.sha256,
-        pack: None,
+        background: None,
         source: Source::Float {
             encoder,
             frontend,
@@ -180,7 +180,7 @@ pub fn plain(feature: Feature, background: &Dataset, input: &Input) -> anyhow::R
         encoder: None,
         dim: standard.mean.len(),
         artefact: [0; 32],
-        pack: None,
+        background: None,
         source: Source::Plain {
             feature,
             window: input.window,

@@ -3,22 +3,20 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use headstart::pack::Artefact;
 use headstart::{Embedding, Encoder, EncoderPack, PackedEncoder};
 
 use super::parallel::parallel;
 use super::progress::Progress;
 use crate::dataset::{Dataset, Window};
-use crate::encoder_file::{EncoderFile, SensorFrontend};
+use crate::encoder_file::{Background, SensorFrontend};
 use crate::features::{Feature, Standardisation};
 use crate::files::Aligned;
 use crate::float::FloatEncoder;
 
 /// Windows that are embedded between two looks at the progress.
 const BATCH: usize = 256;
-/// The most windows that an encoder's pack is calibrated with, where one is made for its heads.
-const CALIBRATION: usize = 64;
 /// The fixed-point step of standardised features: fine enough that it does not count.
 const FINE_STEP: f32 = 1.0 / 65_536.0;
 
@@ -92,8 +90,8 @@ pub struct Space {
     pub dim: usize,
     /// Of the encoder's file; zero where there is none.
     pub artefact: Artefact,
-    /// What the heads start from: the encoder as a pack.
-    pub(super) pack: Option<Aligned>,
+    /// What the heads start from.
+    pub background: Option<Background>,
     pub(super) source: Source,
 }
 
@@ -106,8 +104,8 @@ pub(super) enum Source {
         step: f32,
         centre: Vec<i32>,
     },
-    /// The integer encoder.
-    Pack,
+    /// The integer encoder, as a pack.
+    Pack(Aligned),
     /// No encoder at all.
     Plain {
         feature: Feature,
@@ -140,33 +138,6 @@ impl Embedded {
 }
 
 impl Space {
-    /// Lets an ONNX encoder's heads start from its background statistics, as those of its pack
-    /// do: heads take them from a pack, so one is made in memory. A graph that no pack can hold
-    /// keeps the heads' defaults, and the reason is returned.
-    pub fn with_heads_of(&mut self, file: &EncoderFile, data: &Dataset) -> Option<String> {
-        let frontend = &file.frontend;
-        let windows = data.windows(frontend.window, frontend.hop);
-        let some = windows
-            .iter()
-            .step_by(windows.len().div_ceil(CALIBRATION).max(1));
-        let counts: Vec<Vec<i16>> = some
-            .map(|w| frontend.counts(data.window(w.start, frontend.window)))
-            .collect();
-        match crate::pack::pack(file, &counts, false) {
-            Ok((bytes, _)) => {
-                self.pack = Some(Aligned::new(&bytes));
-                None
-            }
-            Err(why) => Some(format!("{why:#}")),
-        }
-    }
-
-    /// The encoder as a pack, where there is one.
-    pub fn pack(&self) -> anyhow::Result<Option<EncoderPack<'_>>> {
-        let pack = self.pack.as_ref().map(|p| EncoderPack::new(p.bytes()));
-        Ok(pack.transpose()?)
-    }
-
     /// A name for tables.
     pub fn name(&self) -> String {
         match (self.features, &self.encoder) {
@@ -200,7 +171,7 @@ impl Space {
                     .map(|row| normalise(row, *step, centre))
                     .collect()
             }
-            Source::Pack => self.embed_packed(data, windows, &progress)?,
+            Source::Pack(pack) => embed_packed(pack, data, windows, &progress)?,
             Source::Plain {
                 feature,
                 window,
@@ -217,32 +188,32 @@ impl Space {
         };
         Ok(Embedded(values))
     }
+}
 
-    fn embed_packed(
-        &self,
-        data: &Dataset,
-        windows: &[Window],
-        progress: &Progress,
-    ) -> anyhow::Result<Vec<Option<Vec<i8>>>> {
-        let counts = stored_counts(data)?;
-        parallel(windows, |windows| {
-            let pack = self.pack()?.context("no pack")?;
-            let mut arena = vec![0; pack.arena_bytes().div_ceil(4)];
-            let mut encoder: PackedEncoder = PackedEncoder::new(pack, &mut arena)?;
-            let mut embed = |window: &Window| {
-                progress.add(1);
-                let from = window.start * data.channels;
-                let mut values = vec![0; pack.dim()];
-                let input = &counts[from..from + encoder.input_len()];
-                match encoder.embed(input, &mut values) {
-                    Ok(_) => Ok(Some(values)),
-                    Err(headstart::encoder::EmbedError::Zero(_)) => Ok(None),
-                    Err(other) => Err(other.into()),
-                }
-            };
-            windows.iter().map(&mut embed).collect()
-        })
-    }
+fn embed_packed(
+    pack: &Aligned,
+    data: &Dataset,
+    windows: &[Window],
+    progress: &Progress,
+) -> anyhow::Result<Vec<Option<Vec<i8>>>> {
+    let counts = stored_counts(data)?;
+    parallel(windows, |windows| {
+        let pack = EncoderPack::new(pack.bytes())?;
+        let mut arena = vec![0; pack.arena_bytes().div_ceil(4)];
+        let mut encoder: PackedEncoder = PackedEncoder::new(pack, &mut arena)?;
+        let mut embed = |window: &Window| {
+            progress.add(1);
+            let from = window.start * data.channels;
+            let mut values = vec![0; pack.dim()];
+            let input = &counts[from..from + encoder.input_len()];
+            match encoder.embed(input, &mut values) {
+                Ok(_) => Ok(Some(values)),
+                Err(headstart::encoder::EmbedError::Zero(_)) => Ok(None),
+                Err(other) => Err(other.into()),
+            }
+        };
+        windows.iter().map(&mut embed).collect()
+    })
 }
 
 /// The counts that the file had, from the physical units that [`Dataset::load`] made of them.

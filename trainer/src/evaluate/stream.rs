@@ -13,7 +13,7 @@ use anyhow::anyhow;
 use headstart::embedding::ZeroEmbedding;
 use headstart::encoder::EmbedError;
 use headstart::learner::LearnerError;
-use headstart::pack::{Artefact, EncoderPack};
+use headstart::pack::Artefact;
 use headstart::stream::{Detection, Stream};
 use headstart::{Embedding, Encoder, Learner, Samples, Statistics};
 
@@ -141,14 +141,14 @@ impl<'d> Streams<'d> {
             .map(|w| self.rows(w.start, self.input.window));
         let known: HashMap<&[i16], Option<Vec<i8>>> = windows.zip(values).collect();
         let mut found = Vec::new();
-        for &kind in kinds {
+        let able = |kind: &&HeadKind| space.background.is_some() || kind.runs_without_background();
+        for &kind in kinds.iter().filter(able) {
             let what = format!("streams, {}, {}", space.name(), kind.name());
             let progress = Progress::new(what, self.lessons.len());
             let tallies = parallel(&self.lessons, |lessons| {
-                let pack = space.pack()?;
                 let run = |lesson: &Lesson| {
                     progress.add(1);
-                    self.lesson(lesson, space, pack.as_ref(), &known, kind)
+                    self.lesson(lesson, space, &known, kind)
                 };
                 lessons.iter().map(run).collect()
             })?;
@@ -167,14 +167,13 @@ impl<'d> Streams<'d> {
         &self,
         lesson: &Lesson,
         space: &Space,
-        pack: Option<&EncoderPack<'_>>,
         known: &HashMap<&[i16], Option<Vec<i8>>>,
         kind: HeadKind,
     ) -> anyhow::Result<Tally> {
         let classes: BTreeSet<usize> = lesson.support.iter().map(|s| s.0).collect();
         let dim = space.dim;
         let mut memory = Memory::new(
-            dim,
+            space,
             classes.len(),
             lesson.support.len().div_ceil(classes.len()),
         );
@@ -185,8 +184,8 @@ impl<'d> Streams<'d> {
             known,
         };
         let statistics =
-            Statistics::new(dim, space.artefact, &mut memory.words, &mut memory.labels)?;
-        let head = AnyHead::new(kind, pack, &mut memory.weights);
+            Statistics::with_gram(dim, space.artefact, &mut memory.words, &mut memory.labels)?;
+        let head = AnyHead::new(kind, space.background.as_ref(), &mut memory.weights);
         let mut embedding = vec![0; dim];
         let mut learner = Learner::new(encoder, statistics, head, &mut embedding)?
             .with_samples(Samples::new(dim, &mut memory.samples))?;

@@ -226,7 +226,7 @@ fn frontend(encoder: &EncoderFile, input: Scale) -> anyhow::Result<Vec<u8>> {
     Ok([bytemuck::bytes_of(&head), bytemuck::cast_slice(&scales)].concat())
 }
 
-/// Rank, total, projection, two diagonals: 32-bit words.
+/// Rank, total, projection, two diagonals, calibration: 32-bit words.
 fn background_section(background: &Background) -> Vec<f32> {
     let head = [
         f32::from_bits(background.within.len() as u32),
@@ -237,6 +237,7 @@ fn background_section(background: &Background) -> Vec<f32> {
         &background.projection[..],
         &background.within,
         &background.between,
+        &background.calibration,
     ]
     .concat()
 }

@@ -1,0 +1,309 @@
+//! How sure heads may be, measured on classes of the background that a head has not seen.
+//!
+//! The classes are dealt into folds. For each fold the prior is measured on the others; then the
+//! device's own heads learn classes of the fold from 1 to 20 examples and are asked about others of
+//! the fold, by other groups. What such strangers score against a class gives the thresholds for
+//! "unknown"; how often the most probable of a few classes is the right one gives the temperature
+//! (*On Calibration of Modern Neural Networks*, Guo et al., 2017).
+
+use headstart::head::Head;
+use headstart::head::calibration::{RATES, SHOTS};
+use headstart::{AutoHead, BayesHead, Embedding, Evidence, Statistics};
+use nalgebra::DMatrix;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rayon::prelude::*;
+
+use super::{largest_rank, of_classes};
+use crate::encoder_file::Background;
+use crate::episode::shuffled;
+use crate::evaluate::heads::label;
+
+const FOLDS: usize = 5;
+/// Splits of the groups into those that teach and those that ask.
+const SPLITS: u64 = 8;
+/// Of a class's rows, how many ask.
+const ASKED: usize = 12;
+/// Classes among which a temperature is measured.
+const WAYS: usize = 8;
+/// Fewer classes, or fewer rows of each, are no sample of what strangers are like.
+const FEWEST_CLASSES: usize = 20;
+const FEWEST_ROWS: usize = 10;
+/// A rate is measured where at least so many strangers are beyond it.
+const FEWEST_BEYOND: f64 = 20.0;
+
+/// A table for [`headstart::head::calibration::Calibration`] from rows of the embedding space;
+/// empty where there are too few classes (20) or rows of a class (10).
+pub fn calibrate(space: &DMatrix<f64>, classes: &[usize], groups: &[u32]) -> Vec<f32> {
+    let mut rows = vec![Vec::new(); classes.iter().max().map_or(0, |&c| c + 1)];
+    for (row, &class) in classes.iter().enumerate() {
+        rows[class].push(row);
+    }
+    let mut order: Vec<usize> = (0..rows.len()).filter(|&c| !rows[c].is_empty()).collect();
+    let fewest = order.iter().map(|&c| rows[c].len()).min().unwrap_or(0);
+    if order.len() < FEWEST_CLASSES || fewest < FEWEST_ROWS {
+        return Vec::new();
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    order = shuffled(&order, &mut rng);
+    let rounded = |v: &f64| v.round().clamp(-127.0, 127.0) as i8;
+    let values: Vec<Vec<i8>> = space
+        .row_iter()
+        .map(|row| row.iter().map(rounded).collect())
+        .collect();
+    let data = Data {
+        values,
+        rows,
+        groups,
+    };
+    let folds: Vec<(Background, Vec<usize>)> = (0..FOLDS)
+        .map(|fold| {
+            let held: Vec<usize> = order.iter().copied().skip(fold).step_by(FOLDS).collect();
+            (data.prior(space, classes, &held), held)
+        })
+        .collect();
+    let mut table: Vec<f32> = Vec::new();
+    for shots in SHOTS {
+        let found = data.measure(&folds, shots as usize);
+        // Where the classes have fewer examples, what fewer of them gave stands.
+        let last = table.len().saturating_sub(1 + RATES.len());
+        table.extend(found.unwrap_or_else(|| table[last..].to_vec()));
+    }
+    table
+}
+
+struct Data<'d> {
+    values: Vec<Vec<i8>>,
+    /// Of each class.
+    rows: Vec<Vec<usize>>,
+    groups: &'d [u32],
+}
+
+/// What a split of one fold gave.
+#[derive(Default)]
+struct Scores {
+    /// Of strangers against a class.
+    strangers: Vec<f32>,
+    /// The classes' logits for a query, the right one first.
+    logits: Vec<Vec<f32>>,
+}
+
+impl Data<'_> {
+    /// The prior from all classes but `held`.
+    fn prior(&self, space: &DMatrix<f64>, classes: &[usize], held: &[usize]) -> Background {
+        let kept: Vec<usize> = (0..classes.len())
+            .filter(|&row| !held.contains(&classes[row]))
+            .collect();
+        let own: Vec<usize> = kept.iter().map(|&row| classes[row]).collect();
+        of_classes(&space.select_rows(&kept), &own, largest_rank(space.ncols()))
+    }
+
+    /// A row of the table; `None` where classes have too few rows for so many shots.
+    fn measure(&self, folds: &[(Background, Vec<usize>)], shots: usize) -> Option<Vec<f32>> {
+        let jobs: Vec<(&(Background, Vec<usize>), u64)> = folds
+            .iter()
+            .flat_map(|fold| (0..SPLITS).map(move |split| (fold, split)))
+            .collect();
+        let found: Vec<Option<Scores>> = jobs
+            .par_iter()
+            .enumerate()
+            .map(|(job, ((prior, held), _))| self.scores(prior, held, shots, job as u64))
+            .collect();
+        let found: Vec<Scores> = found.into_iter().collect::<Option<_>>()?;
+        let mut strangers: Vec<f32> = found.iter().flat_map(|s| &s.strangers).copied().collect();
+        strangers.sort_by(f32::total_cmp);
+        let logits: Vec<&Vec<f32>> = found.iter().flat_map(|s| &s.logits).collect();
+        let mut row = vec![temperature(&logits)];
+        row.extend(RATES.map(|rate| threshold(&strangers, f64::from(rate))));
+        Some(row)
+    }
+
+    /// One split of the groups: teaches the held classes and asks.
+    fn scores(
+        &self,
+        prior: &Background,
+        held: &[usize],
+        shots: usize,
+        seed: u64,
+    ) -> Option<Scores> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut teachers: Vec<u32> = self.groups.to_vec();
+        teachers.sort_unstable();
+        teachers.dedup();
+        teachers = shuffled(&teachers, &mut rng);
+        // Where there is one group only, it teaches and asks.
+        let asking = teachers.split_off((teachers.len() * 3 / 5).min(teachers.len() - 1));
+        let mut lessons = Vec::new();
+        for &class in &shuffled(held, &mut rng) {
+            let own = shuffled(&self.rows[class], &mut rng);
+            let (mut taught, mut asked): (Vec<usize>, Vec<usize>) = match teachers.is_empty() {
+                true => (own[..own.len() / 2].to_vec(), own[own.len() / 2..].to_vec()),
+                false => own
+                    .iter()
+                    .partition(|&&row| !asking.contains(&self.groups[row])),
+            };
+            taught.truncate(shots);
+            asked.truncate(ASKED);
+            if taught.len() < shots || asked.is_empty() {
+                return None;
+            }
+            lessons.push((class, taught, asked));
+        }
+        let mut scores = Scores::default();
+        for (class, taught, _) in &lessons {
+            let others = lessons.iter().filter(|(other, ..)| other != class);
+            let asked = others.flat_map(|(.., asked)| asked);
+            self.strangers(prior, taught, asked, &mut scores.strangers)?;
+        }
+        for few in lessons.chunks_exact(WAYS) {
+            self.logits(prior, few, &mut scores.logits)?;
+        }
+        Some(scores)
+    }
+
+    fn embedding(&self, row: usize) -> Option<Embedding<'_>> {
+        Embedding::new(&self.values[row]).ok()
+    }
+
+    /// What `asked` score against the class that `taught` are of.
+    fn strangers<'r>(
+        &self,
+        prior: &Background,
+        taught: &[usize],
+        asked: impl Iterator<Item = &'r usize>,
+        out: &mut Vec<f32>,
+    ) -> Option<()> {
+        let dim = self.values.first()?.len();
+        let (mut words, mut labels) = (vec![0; Statistics::words(dim, 1)], [label(0)]);
+        let mut statistics = Statistics::new(dim, [0; 32], &mut words, &mut labels).ok()?;
+        for e in taught.iter().filter_map(|&row| self.embedding(row)) {
+            statistics.learn("class", e).ok()?;
+        }
+        let evidence = Evidence {
+            statistics: &statistics,
+            samples: None,
+        };
+        let mut words = vec![0.0; BayesHead::words(dim, 1, prior.within.len())];
+        let mut head = BayesHead::new(Some(prior.view()), &mut words);
+        head.fit(evidence).ok()?;
+        out.extend(
+            asked
+                .filter_map(|&row| self.embedding(row))
+                .map(|e| head.score(evidence, 0, e)),
+        );
+        Some(())
+    }
+
+    /// The default head's logits for every query of a few classes.
+    fn logits(
+        &self,
+        prior: &Background,
+        lessons: &[(usize, Vec<usize>, Vec<usize>)],
+        out: &mut Vec<Vec<f32>>,
+    ) -> Option<()> {
+        let (dim, ways) = (self.values.first()?.len(), lessons.len());
+        let mut words = vec![0; Statistics::gram_words(dim, ways)];
+        let mut labels = vec![headstart::Label::new(); ways];
+        let mut statistics = Statistics::with_gram(dim, [0; 32], &mut words, &mut labels).ok()?;
+        for (way, (_, taught, _)) in lessons.iter().enumerate() {
+            for e in taught.iter().filter_map(|&row| self.embedding(row)) {
+                statistics.learn(&label(way), e).ok()?;
+            }
+        }
+        let evidence = Evidence {
+            statistics: &statistics,
+            samples: None,
+        };
+        let mut words = vec![0.0; AutoHead::words(dim, ways, prior.within.len())];
+        let mut head = AutoHead::new(Some(prior.view()), &mut words);
+        head.fit(evidence).ok()?;
+        for (way, (.., asked)) in lessons.iter().enumerate() {
+            for e in asked.iter().filter_map(|&row| self.embedding(row)) {
+                let mut logits = Vec::with_capacity(ways);
+                head.logits(evidence, e, |logit| logits.push(logit));
+                logits.swap(0, way);
+                out.push(logits);
+            }
+        }
+        Some(())
+    }
+}
+
+/// The score that a part `rate` of sorted scores exceeds; the largest number where too few do.
+fn threshold(sorted: &[f32], rate: f64) -> f32 {
+    let beyond = rate * sorted.len() as f64;
+    match sorted.len().checked_sub(1 + beyond as usize) {
+        Some(at) if beyond >= FEWEST_BEYOND => sorted[at],
+        _ => headstart::head::calibration::NOT_MEASURED,
+    }
+}
+
+/// The factor on logits that makes the right answers most probable, times what they were
+/// multiplied with already.
+fn temperature(logits: &[&Vec<f32>]) -> f32 {
+    let loss = |factor: f32| -> f64 {
+        let one = |logits: &&Vec<f32>| {
+            let relative = logits.iter().map(|l| f64::from(factor * (l - logits[0])));
+            let top = relative.clone().fold(0.0, f64::max);
+            top + relative.map(|r| (r - top).exp()).sum::<f64>().ln()
+        };
+        logits.iter().map(one).sum()
+    };
+    let factors = (-40..=40).map(|i| (f64::from(i) / 10.0).exp2() as f32);
+    let best = factors.min_by(|&a, &b| loss(a).total_cmp(&loss(b)));
+    let present = headstart::head::calibration::Calibration::default().temperature(1.0);
+    best.unwrap_or(1.0) * present
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::augment::{normal, stream};
+    use headstart::head::calibration::{Calibration, LEN};
+
+    /// 40 classes on a circle of 8 dimensions, 24 examples of each by 12 people.
+    fn world(classes: usize) -> (DMatrix<f64>, Vec<usize>, Vec<u32>) {
+        let mut rng = stream(1, 0, 0, 0);
+        let (mut rows, mut names, mut groups) = (Vec::new(), Vec::new(), Vec::new());
+        for class in 0..classes {
+            let centre: Vec<f32> = (0..8).map(|_| normal(&mut rng)).collect();
+            for example in 0..24 {
+                let row: Vec<f64> = centre
+                    .iter()
+                    .map(|c| f64::from(c + 0.3 * normal(&mut rng)))
+                    .collect();
+                let norm = row.iter().map(|v| v * v).sum::<f64>().sqrt();
+                rows.extend(row.iter().map(|v| 127.0 * v / norm));
+                names.push(class);
+                groups.push(example % 12);
+            }
+        }
+        (
+            DMatrix::from_row_iterator(names.len(), 8, rows),
+            names,
+            groups,
+        )
+    }
+
+    #[test]
+    fn a_table_that_heads_take() {
+        let (space, classes, groups) = world(40);
+        let table = calibrate(&space, &classes, &groups);
+        assert_eq!(table.len(), LEN);
+        let calibration = Calibration::new(&table).expect("valid");
+        let at = |count, rate| calibration.threshold(count, rate, 1).expect("measured");
+        assert!(at(5.0, 0.01) > at(5.0, 0.1));
+        assert!(calibration.temperature(5.0) > 0.0);
+        assert_eq!(
+            table,
+            calibrate(&space, &classes, &groups),
+            "one seed, one table"
+        );
+    }
+
+    #[test]
+    fn few_classes_promise_nothing() {
+        let (space, classes, groups) = world(FEWEST_CLASSES - 1);
+        assert!(calibrate(&space, &classes, &groups).is_empty());
+    }
+}

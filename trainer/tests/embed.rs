@@ -1,0 +1,268 @@
+//! `headstart embed` as a user meets it: real encoders where they are found, and wrong calls.
+
+#[allow(dead_code)] // shared with evaluate.rs, which takes more of it
+mod tiny;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use headstart_trainer::dataset::Dataset;
+
+/// A third-party encoder: in $HEADSTART_MODELS, else where models/get puts it, else beside the
+/// repository. `None` where it is not there.
+fn model(name: &str) -> Option<PathBuf> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folders = match std::env::var_os("HEADSTART_MODELS") {
+        Some(folder) => vec![PathBuf::from(folder)],
+        None => ["models/third-party", "../shared/models"]
+            .map(|folder| repository.join(folder))
+            .to_vec(),
+    };
+    let found = folders
+        .iter()
+        .find_map(|f| f.join(name).canonicalize().ok());
+    if found.is_none() {
+        println!("skipped: there is no {name}; models/get fetches it");
+    }
+    found
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        Folder(tempfile::tempdir().expect("folder"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
+        std::fs::write(&path, bytes).expect("file");
+        path
+    }
+
+    /// A second of a tone that rises by `sweep` Hz.
+    fn wav(&self, name: &str, sweep: f32) {
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: 16_000,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
+        let path = self.write(name, &[]);
+        let mut wav = hound::WavWriter::create(path, spec).expect("header");
+        for t in (0..16_000).map(|t| t as f32 / 16_000.0) {
+            let phase = std::f32::consts::TAU * (300.0 + 0.5 * sweep * t) * t;
+            let sample = 8000.0 * phase.sin();
+            wav.write_sample(sample as i16).expect("sample");
+        }
+        wav.finalize().expect("length");
+    }
+
+    fn run(&self, arguments: &[&str], threads: &str) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_headstart"))
+            .arg("embed")
+            .args(arguments)
+            .current_dir(self.0.path())
+            .env("RAYON_NUM_THREADS", threads)
+            .output()
+            .expect("the binary runs")
+    }
+
+    /// The bytes of the embeddings.
+    fn embed(&self, arguments: &[&str], threads: &str) -> Vec<u8> {
+        let output = self.run(&[arguments, &["-o", "out.npz"]].concat(), threads);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        std::fs::read(self.path("out.npz")).expect("embeddings")
+    }
+
+    fn refused(&self, arguments: &[&str], code: i32, expected: &str) {
+        let output = self.run(&[arguments, &["-o", "out.npz"]].concat(), "1");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
+        assert!(errors.contains(expected), "{arguments:?}: {errors}");
+        assert!(!errors.contains("panicked"), "{arguments:?}: {errors}");
+        assert!(!self.path("out.npz").exists(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn speech_embeddings_are_the_same_on_any_number_of_threads() {
+    let Some(encoder) = model("speech_embedding.onnx") else {
+        return;
+    };
+    let encoder = encoder.to_str().expect("a plain path");
+    let folder = Folder::new();
+    folder.wav("words/up/zoe_0.wav", 1500.0);
+    folder.wav("words/up/anna_0.wav", 2500.0);
+    folder.wav("words/down/zoe_nohash_1.wav", -250.0);
+    let call = [encoder, "words", "--preset", "speech-embedding"];
+    let noisy = [&call[..], &["--snr", "5", "--seed", "3"]].concat();
+
+    let one = folder.embed(&noisy, "1");
+    let data = Dataset::load(&folder.path("out.npz")).expect("a data set");
+    assert_eq!((data.rows(), data.channels), (3, 96));
+    assert_eq!(data.labels, ["down", "up"]);
+    let known: Vec<_> = data.recordings.iter().map(|r| (r.class, r.group)).collect();
+    assert_eq!(known, [(Some(0), 1), (Some(1), 0), (Some(1), 1)]);
+    assert_eq!(one, folder.embed(&noisy, "3"));
+
+    let other = [&call[..], &["--snr", "5", "--seed", "4"]].concat();
+    assert_ne!(one, folder.embed(&other, "3"));
+    assert_ne!(one, folder.embed(&call, "1"), "no noise");
+    let two = [&noisy[..], &["--limit", "2"]].concat();
+    folder.embed(&two, "2");
+    let fewer = Dataset::load(&folder.path("out.npz")).expect("a data set");
+    assert_eq!(fewer.x, data.x[..2 * 96]);
+    assert_eq!(fewer.recordings, data.recordings[..2]);
+
+    std::fs::remove_file(folder.path("out.npz")).expect("removed");
+    folder.write("words/up/bob.wav", b"RIFF, but no more");
+    folder.refused(&call, 1, "bob.wav: is no WAV file");
+    std::fs::remove_file(folder.path("words/up/bob.wav")).expect("removed");
+    std::fs::create_dir(folder.path("words/left")).expect("folder");
+    folder.refused(&call, 1, "words/left has no WAV file");
+    folder.write("words/left/a.png", b"");
+    folder.refused(&call, 2, "--preset imagenet?");
+    let lone = folder.write("lone.onnx", &std::fs::read(encoder).expect("encoder"));
+    let lone = lone.to_str().expect("a plain path");
+    let call = [lone, "words", "--preset", "speech-embedding"];
+    folder.refused(&call, 1, "speech_melspectrogram.onnx is missing");
+    let call = [encoder, "words", "--preset", "imagenet"];
+    folder.refused(&call, 1, "--preset imagenet is for encoders like");
+}
+
+#[test]
+fn image_embeddings_from_idx_and_from_files_agree() {
+    let Some(encoder) = model("efficientnet_lite0_b11.onnx") else {
+        return;
+    };
+    let encoder = encoder.to_str().expect("a plain path");
+    let folder = Folder::new();
+    let pixel = |i: usize| (i * i % 251) as u8;
+    let pixels: Vec<u8> = (0..2 * 28 * 28).map(pixel).collect();
+    let header = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28];
+    folder.write("t-images-idx3-ubyte", &[&header[..], &pixels].concat());
+    folder.write("t-labels-idx1-ubyte", &[0, 0, 8, 1, 0, 0, 0, 2, 1, 0]);
+    for (name, image) in ["b", "a"].iter().zip(pixels.chunks(28 * 28)) {
+        let path = folder.write(&format!("files/{name}/0.png"), &[]);
+        image::save_buffer(path, image, 28, 28, image::ColorType::L8).expect("an image");
+    }
+    let call = [encoder, "t-images-idx3-ubyte", "--preset", "imagenet"];
+    let idx = folder.embed(&call, "1");
+    assert_eq!(idx, folder.embed(&call, "2"));
+    let idx = Dataset::load(&folder.path("out.npz")).expect("a data set");
+    assert_eq!((idx.rows(), idx.channels), (2, 112));
+    assert_eq!(idx.labels, ["0", "1"]);
+    folder.embed(&[encoder, "files", "--preset", "imagenet"], "1");
+    let files = Dataset::load(&folder.path("out.npz")).expect("a data set");
+    // Class a is the second image.
+    assert_eq!(files.x[..112], idx.x[112..]);
+    assert_eq!(files.x[112..], idx.x[..112]);
+    assert_ne!(files.x[..112], files.x[112..]);
+    let known: Vec<_> = files
+        .recordings
+        .iter()
+        .map(|r| (r.class, r.group))
+        .collect();
+    assert_eq!(known, [(Some(0), 0), (Some(1), 1)]);
+
+    std::fs::remove_file(folder.path("out.npz")).expect("removed");
+    folder.write("t-labels-idx1-ubyte", &[0, 0, 8, 1, 0, 0, 0, 2, 1]);
+    folder.refused(&call, 1, "t-labels-idx1-ubyte: is cut short");
+    folder.write("files/a/0.png", b"no image");
+    folder.refused(&[encoder, "files", "--preset", "imagenet"], 1, "a/0.png");
+    folder.write("files/a/0.wav", b"");
+    std::fs::remove_file(folder.path("files/a/0.png")).expect("removed");
+    let call = [encoder, "files", "--preset", "imagenet"];
+    folder.refused(&call, 2, "--preset speech-embedding?");
+    folder.refused(
+        &[encoder, "t-labels-idx1-ubyte", "--preset", "imagenet"],
+        2,
+        "images-idx3",
+    );
+    let call = [encoder, "files", "--preset", "speech-embedding"];
+    folder.refused(&call, 1, "models/get speech");
+}
+
+#[test]
+fn wrong_calls_are_refused() {
+    let folder = Folder::new();
+    folder.write("tiny.onnx", &tiny::onnx());
+    folder.write("text.onnx", b"this is not a network");
+    folder.wav("words/up/zoe.wav", 100.0);
+    folder.wav("loose/zoe.wav", 100.0);
+    folder.write("data.npz", b"");
+    let images = ["--preset", "imagenet"];
+    let speech = ["--preset", "speech-embedding"];
+    let cases: &[(&[&str], &[&str], i32, &str)] = &[
+        (&["tiny.onnx", "words"], &[], 2, "required"),
+        (
+            &["tiny.onnx", "words"],
+            &["--preset", "sound"],
+            2,
+            "possible values",
+        ),
+        (
+            &["tiny.onnx", "words", "--limit", "0"],
+            &speech,
+            2,
+            "--limit",
+        ),
+        (
+            &["tiny.onnx", "words", "--snr", "nan"],
+            &speech,
+            2,
+            "decibels",
+        ),
+        (
+            &["tiny.onnx", "words", "--snr", "-3"],
+            &images,
+            2,
+            "images get no noise",
+        ),
+        (
+            &["tiny.onnx", "nowhere"],
+            &speech,
+            1,
+            "could not read the data nowhere",
+        ),
+        (&["none.onnx", "words"], &speech, 1, "models/get speech"),
+        (&["none.onnx", "words"], &images, 1, "models/get image"),
+        (&["text.onnx", "words"], &images, 1, "not an ONNX file"),
+        (
+            &["tiny.onnx", "words"],
+            &images,
+            1,
+            "tiny.onnx can't be used",
+        ),
+    ];
+    for (call, preset, code, expected) in cases {
+        folder.refused(&[*call, *preset].concat(), *code, expected);
+    }
+    let output = folder.run(
+        &[
+            "tiny.onnx",
+            "words",
+            "--preset",
+            "imagenet",
+            "-o",
+            "no/out.npz",
+        ],
+        "1",
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("there is no folder no"));
+    let Some(encoder) = model("speech_embedding.onnx") else {
+        return;
+    };
+    let encoder = encoder.to_str().expect("a plain path");
+    let call = |data| [encoder, data, "--preset", "speech-embedding"];
+    folder.refused(&call("loose"), 1, "loose has no class folders");
+    folder.refused(&call("data.npz"), 2, "data.npz is a file");
+}
