@@ -33,6 +33,32 @@ impl core::fmt::Display for ZeroEmbedding {
 
 impl core::error::Error for ZeroEmbedding {}
 
+/// Why an encoder's floating-point output is no embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmbeddingError {
+    /// See [`ZeroEmbedding`].
+    Zero,
+    /// A value is NaN or infinite: the encoder or its input is damaged.
+    NotFinite {
+        /// The first such value's index.
+        at: usize,
+    },
+}
+
+impl core::fmt::Display for EmbeddingError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            EmbeddingError::Zero => ZeroEmbedding.fmt(f),
+            EmbeddingError::NotFinite { at } => write!(
+                f,
+                "value {at} of the encoder's output is not a finite number: the encoder or its input is damaged"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for EmbeddingError {}
+
 impl<'a> Embedding<'a> {
     /// Takes values that are already in the space, for example from a store.
     pub fn new(values: &'a [i8]) -> Result<Self, ZeroEmbedding> {
@@ -74,6 +100,21 @@ impl<'a> Embedding<'a> {
             *o = if value < 0 { -size } else { size } as i8;
         }
         Ok(Embedding { values: out })
+    }
+
+    /// Brings an encoder's floating-point output into the space: whole steps, halves rounded away
+    /// from zero, then as [`Embedding::normalise`]. `raw`, `centre` and `out` are D long.
+    pub fn from_floats(
+        raw: &[f32],
+        step: f32,
+        centre: &[i32],
+        out: &'a mut [i8],
+    ) -> Result<Self, EmbeddingError> {
+        if let Some(at) = raw.iter().position(|v| !v.is_finite()) {
+            return Err(EmbeddingError::NotFinite { at });
+        }
+        let whole = raw.iter().map(|v| libm::roundf(v / step) as i32);
+        Self::normalise(whole, centre, out).map_err(|ZeroEmbedding| EmbeddingError::Zero)
     }
 
     /// The values, D of them.

@@ -260,6 +260,6 @@ pub(super) fn fixed(values: &[f32], step: f32) -> impl Iterator<Item = i32> + Cl
 /// Brings a vector into the integer space; `None` where nothing of it is left.
 fn normalise(values: &[f32], step: f32, centre: &[i32]) -> Option<Vec<i8>> {
     let mut out = vec![0; values.len()];
-    Embedding::normalise(fixed(values, step), centre, &mut out).ok()?;
+    Embedding::from_floats(values, step, centre, &mut out).ok()?;
     Some(out)
 }
