@@ -2,7 +2,8 @@
 //! background from 1, 2, 3, 5, 10 and 20 examples, asks them about others, and writes down which
 //! scores strangers reach.
 //!
-//! The table has a row for each of [`SHOTS`]: a temperature, then for each of [`RATES`] the score
+//! The table has a row for each of [`SHOTS`]: a temperature; an exponent, as n classes give a
+//! stranger less than n independent chances: n to this power; then for each of [`RATES`] the score
 //! that such a part of strangers exceeds against one class.
 
 /// Examples of a class that the rows stand for.
@@ -14,7 +15,9 @@ pub const RATES: [f32; 10] = [0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.0
 /// Stands for a score that too few strangers were there to measure.
 pub const NOT_MEASURED: f32 = f32::MAX;
 
-const ROW: usize = 1 + RATES.len();
+/// Values of a row before the scores.
+const HEAD: usize = 2;
+const ROW: usize = HEAD + RATES.len();
 
 /// Values of a table.
 pub const LEN: usize = SHOTS.len() * ROW;
@@ -30,12 +33,15 @@ pub struct Calibration<'a> {
 }
 
 impl<'a> Calibration<'a> {
-    /// `None` unless the table is empty or [`LEN`] finite numbers long, temperatures positive and
-    /// thresholds rising.
+    /// `None` unless the table is empty or [`LEN`] finite numbers long, temperatures positive,
+    /// exponents 0 to 1 and thresholds rising.
     pub fn new(table: &'a [f32]) -> Option<Self> {
-        let valid = |row: &[f32]| match row.split_first() {
-            Some((&temperature, scores)) => {
-                temperature > 0.0 && row.iter().all(|v| v.is_finite()) && scores.is_sorted()
+        let valid = |row: &[f32]| match row.split_first_chunk() {
+            Some((&[temperature, exponent], scores)) => {
+                temperature > 0.0
+                    && (0.0..=1.0).contains(&exponent)
+                    && row.iter().all(|v| v.is_finite())
+                    && scores.is_sorted()
             }
             None => false,
         };
@@ -62,12 +68,17 @@ impl<'a> Calibration<'a> {
     /// all of `classes` together accept `rate` of the strangers. `None` where there is no table,
     /// or its strangers were too few for so small a rate.
     pub fn threshold(&self, count: f32, rate: f32, classes: usize) -> Option<f32> {
-        // 1 - (1 - rate)^(1 / classes) for each class.
-        let one = 1.0 - libm::expf(libm::log1pf(-rate.clamp(0.0, 0.5)) / classes.max(1) as f32);
+        // 1 - (1 - rate)^(1 / chances) for each class.
+        let exponent = self.at(count, 1)?;
+        let chances = libm::expf(exponent * libm::logf(classes.max(1) as f32));
+        let one = 1.0 - libm::expf(libm::log1pf(-rate.clamp(0.0, 0.5)) / chances);
         let above = RATES.iter().rposition(|&r| r >= one)?;
         let (&high, &low) = (RATES.get(above)?, RATES.get(above + 1)?);
         let part = libm::logf(high / one) / libm::logf(high / low);
-        let (from, to) = (self.at(count, 1 + above)?, self.at(count, 2 + above)?);
+        let (from, to) = (
+            self.at(count, HEAD + above)?,
+            self.at(count, HEAD + above + 1)?,
+        );
         (to < NOT_MEASURED).then_some(from + part * (to - from))
     }
 
@@ -99,7 +110,8 @@ mod tests {
     fn table() -> [f32; LEN] {
         core::array::from_fn(|i| match i % ROW {
             0 => 0.1,
-            column => (10 * (i / ROW) + column) as f32,
+            1 => 0.8,
+            column => (10 * (i / ROW) + column - 1) as f32,
         })
     }
 
@@ -127,7 +139,7 @@ mod tests {
         assert_eq!(Calibration::default().threshold(1.0, 0.05, 1), None);
         assert_eq!(calibration.threshold(1.0, f32::NAN, 1), None);
         let mut few = table;
-        few[ROW + RATES.len()] = NOT_MEASURED; // two shots, the smallest rate
+        few[2 * ROW - 1] = NOT_MEASURED; // two shots, the smallest rate
         let calibration = Calibration::new(&few).unwrap();
         let at = |count| calibration.threshold(count, 0.0005, 1);
         assert!(at(1.0).is_some() && at(1.5).is_none() && at(2.0).is_none() && at(3.0).is_some());
@@ -138,7 +150,13 @@ mod tests {
         let good = table();
         assert!(Calibration::new(&good).is_some() && Calibration::new(&[]).is_some());
         assert!(Calibration::new(&good[1..]).is_none());
-        for (at, wrong) in [(0, 0.0), (0, f32::NAN), (5, f32::INFINITY), (5, 99.0)] {
+        for (at, wrong) in [
+            (0, 0.0),
+            (0, f32::NAN),
+            (1, 1.5),
+            (5, f32::INFINITY),
+            (5, 99.0),
+        ] {
             let mut bad = good;
             bad[at] = wrong;
             assert!(Calibration::new(&bad).is_none(), "{at} {wrong}");

@@ -24,8 +24,10 @@ const FOLDS: usize = 5;
 const SPLITS: u64 = 8;
 /// Of a class's rows, how many ask.
 const ASKED: usize = 12;
-/// Classes among which a temperature is measured.
+/// Classes that are taught together.
 const WAYS: usize = 8;
+/// The rate of false accepts at which the chances that several classes give are counted.
+const RATE: f64 = 0.05;
 /// Fewer classes, or fewer rows of each, are no sample of what strangers are like.
 const FEWEST_CLASSES: usize = 20;
 const FEWEST_ROWS: usize = 10;
@@ -83,10 +85,16 @@ struct Data<'d> {
 #[derive(Default)]
 struct Scores {
     /// Of strangers against a class.
-    strangers: Vec<f32>,
+    one: Vec<f32>,
+    /// Of strangers against the most probable of [`WAYS`] classes.
+    several: Vec<f32>,
     /// The classes' logits for a query, the right one first.
     logits: Vec<Vec<f32>>,
+    ways: usize,
 }
+
+/// A class, the rows that teach it and those that ask.
+type Lesson = (usize, Vec<usize>, Vec<usize>);
 
 impl Data<'_> {
     /// The prior from all classes but `held`.
@@ -110,11 +118,16 @@ impl Data<'_> {
             .map(|(job, ((prior, held), _))| self.scores(prior, held, shots, job as u64))
             .collect();
         let found: Vec<Scores> = found.into_iter().collect::<Option<_>>()?;
-        let mut strangers: Vec<f32> = found.iter().flat_map(|s| &s.strangers).copied().collect();
-        strangers.sort_by(f32::total_cmp);
+        let sorted = |of: fn(&Scores) -> &Vec<f32>| {
+            let mut scores: Vec<f32> = found.iter().flat_map(of).copied().collect();
+            scores.sort_by(f32::total_cmp);
+            scores
+        };
+        let (one, several) = (sorted(|s| &s.one), sorted(|s| &s.several));
         let logits: Vec<&Vec<f32>> = found.iter().flat_map(|s| &s.logits).collect();
-        let mut row = vec![temperature(&logits)];
-        row.extend(RATES.map(|rate| threshold(&strangers, f64::from(rate))));
+        let ways = found.iter().map(|s| s.ways).max()?;
+        let mut row = vec![temperature(&logits), exponent(&one, &several, ways)];
+        row.extend(RATES.map(|rate| threshold(&one, f64::from(rate))));
         Some(row)
     }
 
@@ -149,14 +162,21 @@ impl Data<'_> {
             }
             lessons.push((class, taught, asked));
         }
-        let mut scores = Scores::default();
+        let ways = WAYS.min(lessons.len() / 2);
+        let mut scores = Scores {
+            ways,
+            ..Scores::default()
+        };
         for (class, taught, _) in &lessons {
             let others = lessons.iter().filter(|(other, ..)| other != class);
             let asked = others.flat_map(|(.., asked)| asked);
-            self.strangers(prior, taught, asked, &mut scores.strangers)?;
+            self.against_one(prior, taught, asked, &mut scores)?;
         }
-        for few in lessons.chunks_exact(WAYS) {
-            self.logits(prior, few, &mut scores.logits)?;
+        for from in (0..=lessons.len() - ways).step_by(ways) {
+            let (few, others) = (from..from + ways, &lessons);
+            let others = others.iter().enumerate().filter(|(i, _)| !few.contains(i));
+            let asked = others.flat_map(|(_, (.., asked))| asked);
+            self.against_several(prior, &lessons[few.clone()], asked, &mut scores)?;
         }
         Some(scores)
     }
@@ -166,12 +186,12 @@ impl Data<'_> {
     }
 
     /// What `asked` score against the class that `taught` are of.
-    fn strangers<'r>(
+    fn against_one<'r>(
         &self,
         prior: &Background,
         taught: &[usize],
         asked: impl Iterator<Item = &'r usize>,
-        out: &mut Vec<f32>,
+        out: &mut Scores,
     ) -> Option<()> {
         let dim = self.values.first()?.len();
         let (mut words, mut labels) = (vec![0; Statistics::words(dim, 1)], [label(0)]);
@@ -186,7 +206,7 @@ impl Data<'_> {
         let mut words = vec![0.0; BayesHead::words(dim, 1, prior.within.len())];
         let mut head = BayesHead::new(Some(prior.view()), &mut words);
         head.fit(evidence).ok()?;
-        out.extend(
+        out.one.extend(
             asked
                 .filter_map(|&row| self.embedding(row))
                 .map(|e| head.score(evidence, 0, e)),
@@ -194,12 +214,14 @@ impl Data<'_> {
         Some(())
     }
 
-    /// The default head's logits for every query of a few classes.
-    fn logits(
+    /// The default head's logits for every query of a few classes, and what `asked` score against
+    /// the class that it takes them for.
+    fn against_several<'r>(
         &self,
         prior: &Background,
-        lessons: &[(usize, Vec<usize>, Vec<usize>)],
-        out: &mut Vec<Vec<f32>>,
+        lessons: &[Lesson],
+        asked: impl Iterator<Item = &'r usize>,
+        out: &mut Scores,
     ) -> Option<()> {
         let (dim, ways) = (self.values.first()?.len(), lessons.len());
         let mut words = vec![0; Statistics::gram_words(dim, ways)];
@@ -222,8 +244,12 @@ impl Data<'_> {
                 let mut logits = Vec::with_capacity(ways);
                 head.logits(evidence, e, |logit| logits.push(logit));
                 logits.swap(0, way);
-                out.push(logits);
+                out.logits.push(logits);
             }
+        }
+        for e in asked.filter_map(|&row| self.embedding(row)) {
+            let best = head.predict(evidence, e)?.class;
+            out.several.push(head.score(evidence, best, e));
         }
         Some(())
     }
@@ -235,6 +261,23 @@ fn threshold(sorted: &[f32], rate: f64) -> f32 {
     match sorted.len().checked_sub(1 + beyond as usize) {
         Some(at) if beyond >= FEWEST_BEYOND => sorted[at],
         _ => headstart::head::calibration::NOT_MEASURED,
+    }
+}
+
+/// The power of the number of classes that says how many independent chances they give a stranger.
+fn exponent(one: &[f32], several: &[f32], ways: usize) -> f32 {
+    let beyond = (RATE * several.len() as f64) as usize;
+    let Some(&limit) = several.get(several.len().saturating_sub(1 + beyond)) else {
+        return 1.0;
+    };
+    let above = one.len() - one.partition_point(|&score| score <= limit);
+    let one = above as f64 / one.len().max(1) as f64;
+    let chances = (1.0 - RATE).ln() / (1.0 - one).ln();
+    let exponent = chances.ln() / (ways as f64).ln();
+    if exponent.is_finite() {
+        exponent.clamp(0.0, 1.0) as f32
+    } else {
+        1.0
     }
 }
 
