@@ -61,7 +61,11 @@ impl<'a> AutoHead<'a> {
     /// Words of memory for `classes` classes of embeddings of length `dim` and a background of
     /// `rank` directions, 0 without.
     pub const fn words(dim: usize, classes: usize, rank: usize) -> usize {
-        Model::words(dim, classes, rank) + Projected::words(dim, classes, rank)
+        let projected = match rank {
+            0 => 0,
+            _ => Projected::words(dim, classes, rank),
+        };
+        Model::words(dim, classes, rank) + projected
     }
 
     /// Starts from the encoder's background. `words` is [`AutoHead::words`] long: for as many

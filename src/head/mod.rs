@@ -121,12 +121,16 @@ impl core::fmt::Display for FitError {
 
 impl core::error::Error for FitError {}
 
+/// Differences of logits stay finite, and a background that makes no sense, out of a pack whose
+/// checksum is right, gives bad predictions and no NaN.
+const LARGEST_LOGIT: f32 = 1e30;
+
 /// Turns evidence into logits.
 pub trait Head {
     /// Brings the head up to date with the evidence.
     fn fit(&mut self, evidence: Evidence<'_>) -> Result<(), FitError>;
 
-    /// Gives `visit` the logit of each class, in order; all are finite.
+    /// Gives `visit` the logit of each class, in order.
     fn logits(&mut self, evidence: Evidence<'_>, e: Embedding<'_>, visit: impl FnMut(f32));
 
     /// Whether the embedding whose logits were asked for last belongs to class number `class`.
@@ -139,6 +143,7 @@ pub trait Head {
             (0, f32::NEG_INFINITY, f32::NEG_INFINITY, 0.0f32);
         let mut class = 0;
         self.logits(evidence, e, |logit| {
+            let logit = logit.max(-LARGEST_LOGIT).min(LARGEST_LOGIT);
             if logit > top {
                 total = total * libm::expf(top - logit) + 1.0;
                 (best, top, second) = (class, logit, top);

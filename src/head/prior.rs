@@ -19,6 +19,9 @@ use crate::pack::Background;
 /// How the smallest stored ratio of between- to within-class variance goes on outside.
 const RATIO_OUTSIDE: f32 = 0.5;
 
+/// See [`Prior::new`].
+const SAME: f32 = 1e-6;
+
 /// In memory of the caller's.
 pub(super) struct Prior<'p, 'w> {
     background: Background<'p>,
@@ -65,7 +68,10 @@ impl<'p, 'w> Prior<'p, 'w> {
                 gram[triangle(i) + j] = gains[i] * gains[j] * dot(row(i), row(j));
             }
         }
-        let log_gram = cholesky::factor(gram, rank, f32::MIN_POSITIVE);
+        // Directions that hardly differ from each other count as one and a little.
+        let size = (0..rank).fold(0.0, |sum, i| sum + gram[triangle(i) + i]);
+        let floor = (SAME * size / rank as f32).max(f32::MIN_POSITIVE);
+        let log_gram = cholesky::factor(gram, rank, floor);
         let mut trace = 0.0;
         for (i, column) in inverse.chunks_exact_mut(rank).enumerate() {
             column.fill(0.0);

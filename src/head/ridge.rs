@@ -25,6 +25,7 @@ pub struct RidgeHead<'a> {
     dim: usize,
     classes: usize,
     penalty: f32,
+    fixed: bool,
 }
 
 impl<'a> RidgeHead<'a> {
@@ -41,7 +42,15 @@ impl<'a> RidgeHead<'a> {
             dim: 0,
             classes: 0,
             penalty: 0.0,
+            fixed: false,
         }
+    }
+
+    /// Fits with this penalty instead of choosing one, in units of the embedding's squares: a fit
+    /// then costs a fifth.
+    pub fn with_penalty(mut self, penalty: f32) -> Self {
+        (self.penalty, self.fixed) = (penalty, true);
+        self
     }
 
     /// The penalty that the last fit chose, in units of the embedding's squares.
@@ -77,6 +86,20 @@ impl<'a> RidgeHead<'a> {
             -0.5 * classes * (free * libm::logf(variance) + complexity),
             variance,
         )
+    }
+
+    /// The penalty under which the labels are most probable.
+    fn choose(&mut self, statistics: &Statistics<'_>) -> f32 {
+        // All embeddings have norm 127: the mean variance needs no look at the moments.
+        let unit = 127.0 * 127.0 * statistics.examples() as f32 / self.dim as f32;
+        let (mut best, mut evidence) = (0.0, f32::NEG_INFINITY);
+        for factor in PENALTIES {
+            let (found, _) = self.try_penalty(statistics, factor * unit);
+            if found > evidence {
+                (best, evidence) = (factor * unit, found);
+            }
+        }
+        best
     }
 
     fn solve(&mut self, statistics: &Statistics<'_>, gain: f32) {
@@ -134,17 +157,10 @@ impl Head for RidgeHead<'_> {
             return Err(FitError::BufferTooSmall { needed });
         }
         self.spread.fit(statistics);
-        // All embeddings have norm 127: the mean variance needs no look at the moments.
-        let unit = 127.0 * 127.0 * statistics.examples() as f32 / self.dim as f32;
-        let (mut best, mut evidence) = (0.0, f32::NEG_INFINITY);
-        for factor in PENALTIES {
-            let (found, _) = self.try_penalty(statistics, factor * unit);
-            if found > evidence {
-                (best, evidence) = (factor * unit, found);
-            }
+        if !self.fixed {
+            self.penalty = self.choose(statistics);
         }
-        self.penalty = best;
-        let (_, variance) = self.try_penalty(statistics, best);
+        let (_, variance) = self.try_penalty(statistics, self.penalty);
         self.solve(statistics, (1.0 / variance).min(SHARPEST));
         Ok(())
     }

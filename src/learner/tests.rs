@@ -1,6 +1,6 @@
 use super::*;
 use crate::pack::Artefact;
-use crate::{Label, PrototypeHead, SoftmaxHead, Verdict};
+use crate::{AutoHead, Label, PrototypeHead, SoftmaxHead, Verdict};
 
 const DIM: usize = 3;
 
@@ -139,4 +139,118 @@ fn a_class_far_from_its_examples_is_unknown() {
     learner.learn("row", &[90, 10, 5]).unwrap();
     assert!(learner.predict(&[91, 9, 5]).unwrap().is_known());
     assert!(learner.predict(&[-90, 10, 5]).unwrap().verdict == Verdict::Unknown);
+}
+
+/// A learner of the gram tier that keeps its samples and can undo.
+struct Whole {
+    words: [i32; Statistics::gram_words(DIM, 3)],
+    labels: [Label; 3],
+    embedding: [i8; 2 * DIM],
+    samples: [i8; Samples::bytes(DIM, 8)],
+    weights: [f32; AutoHead::words(DIM, 3, 0)],
+}
+
+impl Whole {
+    fn new() -> Self {
+        Whole {
+            words: [0; Statistics::gram_words(DIM, 3)],
+            labels: [const { Label::new() }; 3],
+            embedding: [0; 2 * DIM],
+            samples: [0; Samples::bytes(DIM, 8)],
+            weights: [0.0; AutoHead::words(DIM, 3, 0)],
+        }
+    }
+
+    fn learner(&mut self, keep: bool) -> Learner<'_, Plain, AutoHead<'_>> {
+        let statistics =
+            Statistics::with_gram(DIM, [3; 32], &mut self.words, &mut self.labels).unwrap();
+        let head = AutoHead::new(None, &mut self.weights);
+        let learner = Learner::new(Plain, statistics, head, &mut self.embedding).unwrap();
+        match keep {
+            true => learner
+                .with_samples(Samples::new(DIM, &mut self.samples))
+                .unwrap(),
+            false => learner,
+        }
+    }
+}
+
+fn state(learner: &Learner<'_, Plain, AutoHead<'_>>) -> (std::string::String, usize) {
+    let digest = crate::digest::Digest::new(learner.statistics()).hex();
+    let kept = learner.samples.as_ref().map_or(0, |s| s.len());
+    (digest.as_str().into(), kept)
+}
+
+#[test]
+fn the_last_label_can_be_undone_once() {
+    for keep in [false, true] {
+        let mut memory = Whole::new();
+        let mut learner = memory.learner(keep);
+        assert_eq!(learner.undo(), Err(LearnerError::NothingToUndo));
+        learner.learn("row", &EXAMPLES[0].1).unwrap();
+        let before = state(&learner);
+        learner.learn("abd", &EXAMPLES[1].1).unwrap();
+        learner.predict(&QUERY).unwrap();
+        learner.undo().unwrap();
+        assert_eq!(state(&learner), before);
+        assert_eq!(learner.undo(), Err(LearnerError::NothingToUndo));
+        learner.learn("pen", &EXAMPLES[2].1).unwrap();
+        learner.rename("pen", "pan").unwrap();
+        assert_eq!(learner.undo(), Err(LearnerError::NothingToUndo));
+    }
+}
+
+#[test]
+fn labels_change_as_if_they_had_been_right_from_the_start() {
+    for keep in [false, true] {
+        let (mut one, mut other) = (Whole::new(), Whole::new());
+        let (mut right, mut wrong) = (one.learner(keep), other.learner(keep));
+        for (label, window) in EXAMPLES {
+            right.learn(label, &window).unwrap();
+        }
+        // Under names that sort otherwise, and one example under the wrong one.
+        for (label, window) in EXAMPLES {
+            let label = if label == "abd" { "zed" } else { label };
+            wrong.learn(label, &window).unwrap();
+        }
+        wrong.relabel("zed", "pen", &EXAMPLES[5].1).unwrap();
+        let never = wrong.relabel("zed", "pen", &EXAMPLES[0].1);
+        assert!(never.is_err(), "{never:?}");
+        wrong.relabel("pen", "zed", &EXAMPLES[5].1).unwrap();
+        wrong.rename("zed", "abd").unwrap();
+        assert_eq!(state(&wrong), state(&right));
+        let (a, b) = (
+            right.predict(&QUERY).unwrap(),
+            wrong.predict(&QUERY).unwrap(),
+        );
+        assert_eq!(a, b);
+        if keep {
+            let pairs = |learner: &Learner<'_, Plain, AutoHead<'_>>| -> std::vec::Vec<_> {
+                let samples = learner.samples.as_ref().unwrap();
+                samples.iter().map(|(c, v)| (c, v.to_vec())).collect()
+            };
+            assert_eq!(pairs(&right), pairs(&wrong));
+        }
+    }
+}
+
+#[test]
+fn a_class_of_the_gram_tier_goes_where_its_samples_are_kept() {
+    let mut memory = Whole::new();
+    let mut learner = memory.learner(true);
+    for (label, window) in EXAMPLES.iter().filter(|(label, _)| *label != "abd") {
+        learner.learn(label, window).unwrap();
+    }
+    let before = state(&learner);
+    for (label, window) in EXAMPLES.iter().filter(|(label, _)| *label == "abd") {
+        learner.learn(label, window).unwrap();
+    }
+    learner.forget_class("abd").unwrap();
+    assert_eq!(state(&learner), before);
+
+    let mut memory = Whole::new();
+    let mut learner = memory.learner(false);
+    learner.learn("row", &EXAMPLES[0].1).unwrap();
+    let refused = learner.forget_class("row");
+    assert_eq!(refused, Err(StatisticsError::SharedMoments.into()));
 }

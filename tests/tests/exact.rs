@@ -170,7 +170,10 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
         assert_eq!(s.forget("class 1", long), Err(dim));
         assert_eq!(s.learn("class 64", e), Err(full));
         assert_eq!(s.learn("", e), Err(StatisticsError::BadLabel));
-        assert_eq!(s.learn("a name of 17 byte", e), Err(StatisticsError::BadLabel));
+        assert_eq!(
+            s.learn("a name of 17 byte", e),
+            Err(StatisticsError::BadLabel)
+        );
         assert_eq!(s.forget("stranger", e), Err(StatisticsError::UnknownLabel));
         assert_eq!(s.forget("class 1", far), Err(StatisticsError::NeverLearnt));
         let never = s.relabel("class 1", "class 2", far);
