@@ -8,7 +8,7 @@
 //! b / (1 + n b), and its next example has that variance plus 1.
 
 use super::prior::ratios;
-use super::{Evidence, FitError, Head, Spread, Verdict, dot, split, to_floats, typical_count};
+use super::{Evidence, FitError, Head, Spread, Verdict, products, split, to_floats, typical_count};
 use crate::embedding::Embedding;
 use crate::pack::Background;
 use crate::statistics::Statistics;
@@ -41,7 +41,7 @@ const LOG_VARIANCE: usize = 0;
 
 impl<'a> Projected<'a> {
     pub const fn words(dim: usize, classes: usize, rank: usize) -> usize {
-        dim + rank + classes * (rank + EXTRA)
+        dim + 2 * rank + classes * (rank + EXTRA)
     }
 
     pub fn new(background: Option<Background<'a>>, words: &'a mut [f32]) -> Self {
@@ -68,15 +68,18 @@ impl<'a> Projected<'a> {
             .ok_or(FitError::NeedsBackground)?;
         let rank = background.rank;
         (self.dim, self.classes) = (dim, classes);
-        let sizes = [dim, rank, classes * (rank + EXTRA)];
-        let [values, _, rows] = split(self.words, sizes)?;
+        let sizes = [dim, rank, rank, classes * (rank + EXTRA)];
+        let [values, _, gains, rows] = split(self.words, sizes)?;
+        for (gain, &within) in gains.iter_mut().zip(background.within) {
+            *gain = 1.0 / libm::sqrtf(within);
+        }
         for (class, row) in statistics.iter().zip(rows.chunks_exact_mut(rank + EXTRA)) {
             let count = class.count as f32;
             for (value, &sum) in values.iter_mut().zip(class.sums) {
                 *value = sum as f32 / count;
             }
             let (mean, extra) = row.split_at_mut(rank);
-            project(&background, values, mean);
+            project(&background, values, gains, mean);
             let mut log_variance = 0.0;
             for (value, ratio) in mean.iter_mut().zip(ratios(&background)) {
                 *value *= count * ratio / (1.0 + count * ratio);
@@ -96,10 +99,11 @@ impl<'a> Projected<'a> {
     /// Brings an embedding into the projection, where the scores are taken.
     pub fn project(&mut self, e: Embedding<'_>) {
         if let Some(background) = self.background
-            && let Ok([values, point]) = split(self.words, [self.dim, background.rank])
+            && let Ok([values, point, gains]) =
+                split(self.words, [self.dim, background.rank, background.rank])
         {
             to_floats(e, values);
-            project(&background, values, point);
+            project(&background, values, gains, point);
         }
     }
 
@@ -145,7 +149,7 @@ impl<'a> Projected<'a> {
 
     fn row(&self, class: usize) -> &[f32] {
         let rank = self.background.map_or(0, |b| b.rank);
-        let rows = self.words.get(self.dim + rank..).unwrap_or(&[]);
+        let rows = self.words.get(self.dim + 2 * rank..).unwrap_or(&[]);
         rows.chunks_exact(rank + EXTRA)
             .take(self.classes)
             .nth(class)
@@ -158,12 +162,14 @@ fn next_variance(ratio: f32, count: f32) -> f32 {
     1.0 + ratio / (1.0 + count * ratio)
 }
 
-/// Into the background's directions, where the variance within a class is 1.
-fn project(background: &Background<'_>, values: &[f32], out: &mut [f32]) {
-    let rows = background.projection.chunks_exact(values.len());
-    for ((out, row), &within) in out.iter_mut().zip(rows).zip(background.within) {
-        *out = dot(row, values) / libm::sqrtf(within);
-    }
+/// Into the background's directions; the gains make the variance within a class 1 in each.
+fn project(background: &Background<'_>, values: &[f32], gains: &[f32], out: &mut [f32]) {
+    let mut out = out.iter_mut().zip(gains);
+    products(background.projection, values.len(), values, |_, product| {
+        if let Some((value, gain)) = out.next() {
+            *value = gain * product;
+        }
+    });
 }
 
 impl<'a> BayesHead<'a> {

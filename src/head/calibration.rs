@@ -2,7 +2,8 @@
 //! background from 1, 2, 3, 5, 10 and 20 examples, asks them about others, and writes down which
 //! scores strangers reach.
 //!
-//! The table has a row for each of [`SHOTS`]: a temperature; an exponent, as n classes give a
+//! The table begins with the [`Outlook`] under which classes that the prior had not seen were told
+//! apart best. Then it has a row for each of [`SHOTS`]: a temperature; an exponent, as n classes give a
 //! stranger less than n independent chances: n to this power; then for each of [`RATES`] the score
 //! that such a part of strangers exceeds against one class.
 
@@ -19,8 +20,34 @@ pub const NOT_MEASURED: f32 = f32::MAX;
 const HEAD: usize = 2;
 const ROW: usize = HEAD + RATES.len();
 
+/// Values before the rows.
+const OUTLOOK: usize = 3;
+
 /// Values of a table.
-pub const LEN: usize = SHOTS.len() * ROW;
+pub const LEN: usize = OUTLOOK + SHOTS.len() * ROW;
+
+/// How the background goes on where it stores nothing, and how much it is believed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outlook {
+    /// The ratio of between- to within-class variance outside the stored directions, as a part of
+    /// the smallest stored one.
+    pub ratio: f32,
+    /// The variance within a class there, times that which the total leaves for it.
+    pub variance: f32,
+    /// Examples that the covariance within a class is worth as a prior, times D.
+    pub examples: f32,
+}
+
+impl Default for Outlook {
+    /// Where nothing was measured.
+    fn default() -> Self {
+        Outlook {
+            ratio: 0.5,
+            variance: 1.0,
+            examples: 1.0,
+        }
+    }
+}
 
 /// Log-likelihoods sum over directions that are not independent; this much of one counts where
 /// nothing was measured.
@@ -33,9 +60,12 @@ pub struct Calibration<'a> {
 }
 
 impl<'a> Calibration<'a> {
-    /// `None` unless the table is empty or [`LEN`] finite numbers long, temperatures positive,
-    /// exponents 0 to 1 and thresholds rising.
+    /// `None` unless the table is empty or [`LEN`] finite numbers long, the outlook and temperatures
+    /// positive, exponents 0 to 1 and thresholds rising.
     pub fn new(table: &'a [f32]) -> Option<Self> {
+        let Some((outlook, rows)) = table.split_at_checked(OUTLOOK) else {
+            return table.is_empty().then_some(Calibration { table });
+        };
         let valid = |row: &[f32]| match row.split_first_chunk() {
             Some((&[temperature, exponent], scores)) => {
                 temperature > 0.0
@@ -45,8 +75,8 @@ impl<'a> Calibration<'a> {
             }
             None => false,
         };
-        let whole = table.is_empty() || table.len() == LEN;
-        (whole && table.chunks_exact(ROW).all(valid)).then_some(Calibration { table })
+        let whole = table.len() == LEN && outlook.iter().all(|&v| v > 0.0 && v.is_finite());
+        (whole && rows.chunks_exact(ROW).all(valid)).then_some(Calibration { table })
     }
 
     /// Whether nothing was measured.
@@ -57,6 +87,18 @@ impl<'a> Calibration<'a> {
     /// The values, row by row.
     pub fn table(&self) -> &'a [f32] {
         self.table
+    }
+
+    /// How to go on from what is stored.
+    pub fn outlook(&self) -> Outlook {
+        match self.table.first_chunk() {
+            Some(&[ratio, variance, examples]) => Outlook {
+                ratio,
+                variance,
+                examples,
+            },
+            None => Outlook::default(),
+        }
     }
 
     /// What log-likelihoods are multiplied with, for classes of `count` examples.
@@ -84,7 +126,7 @@ impl<'a> Calibration<'a> {
 
     /// A column's value for `count` examples, between rows in proportion to the logarithm.
     fn at(&self, count: f32, column: usize) -> Option<f32> {
-        let value = |row: usize| self.table.get(row * ROW + column).copied();
+        let value = |row: usize| self.table.get(OUTLOOK + row * ROW + column).copied();
         let below = SHOTS.iter().rposition(|&s| s <= count).unwrap_or(0);
         let from = value(below)?;
         let (Some(&low), Some(&high), Some(to)) =
@@ -108,11 +150,14 @@ mod tests {
     use super::*;
 
     fn table() -> [f32; LEN] {
-        core::array::from_fn(|i| match i % ROW {
-            0 => 0.1,
-            1 => 0.8,
-            column => (10 * (i / ROW) + column - 1) as f32,
-        })
+        core::array::from_fn(
+            |i| match i.checked_sub(OUTLOOK).map(|i| (i / ROW, i % ROW)) {
+                None => 0.5,
+                Some((_, 0)) => 0.1,
+                Some((_, 1)) => 0.8,
+                Some((row, column)) => (10 * row + column - 1) as f32,
+            },
+        )
     }
 
     #[test]
@@ -139,7 +184,7 @@ mod tests {
         assert_eq!(Calibration::default().threshold(1.0, 0.05, 1), None);
         assert_eq!(calibration.threshold(1.0, f32::NAN, 1), None);
         let mut few = table;
-        few[2 * ROW - 1] = NOT_MEASURED; // two shots, the smallest rate
+        few[OUTLOOK + 2 * ROW - 1] = NOT_MEASURED; // two shots, the smallest rate
         let calibration = Calibration::new(&few).unwrap();
         let at = |count| calibration.threshold(count, 0.0005, 1);
         assert!(at(1.0).is_some() && at(1.5).is_none() && at(2.0).is_none() && at(3.0).is_some());
@@ -152,10 +197,11 @@ mod tests {
         assert!(Calibration::new(&good[1..]).is_none());
         for (at, wrong) in [
             (0, 0.0),
-            (0, f32::NAN),
-            (1, 1.5),
-            (5, f32::INFINITY),
-            (5, 99.0),
+            (3, 0.0),
+            (3, f32::NAN),
+            (4, 1.5),
+            (8, f32::INFINITY),
+            (8, 99.0),
         ] {
             let mut bad = good;
             bad[at] = wrong;

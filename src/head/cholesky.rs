@@ -4,7 +4,7 @@
 //! *Note sur une méthode de résolution des équations normales*, Commandant Benoît, 1924, after
 //! André-Louis Cholesky.
 
-use super::{add_scaled, dot};
+use super::{add_scaled, dot, dot_pair, dot_square};
 
 /// Values of a D x D triangle.
 pub(super) const fn triangle(dim: usize) -> usize {
@@ -12,10 +12,7 @@ pub(super) const fn triangle(dim: usize) -> usize {
 }
 
 /// Rows 0 to `dim` - 1 of a triangle.
-pub(super) fn rows(
-    packed: &[f32],
-    dim: usize,
-) -> impl DoubleEndedIterator<Item = &[f32]> + ExactSizeIterator {
+fn rows(packed: &[f32], dim: usize) -> impl DoubleEndedIterator<Item = &[f32]> + ExactSizeIterator {
     (0..dim).map(|i| packed.get(triangle(i)..triangle(i + 1)).unwrap_or(&[]))
 }
 
@@ -25,20 +22,31 @@ pub(super) fn rows(
 /// squares, so such a direction carries nothing. Costs D^3 / 6 multiplications.
 pub(super) fn factor(packed: &mut [f32], dim: usize, floor: f32) -> f32 {
     let mut log_determinant = 0.0;
-    for i in 0..dim {
+    for i in (0..dim).step_by(2) {
         let (above, rest) = packed.split_at_mut(triangle(i));
-        let row = &mut rest[..=i];
-        for (j, other) in rows(above, i).enumerate() {
-            let Some((&pivot, other)) = other.split_last() else {
-                continue;
-            };
-            row[j] = (row[j] - dot(&row[..j], other)) / pivot;
+        let (row, rest) = rest.split_at_mut(i + 1);
+        if i + 1 == dim {
+            forward(above, &mut row[..i]);
+            log_determinant += finish(row, floor);
+        } else {
+            let next = &mut rest[..i + 2];
+            forward_pair(above, &mut row[..i], &mut next[..i]);
+            log_determinant += finish(row, floor);
+            next[i] = (next[i] - dot(&row[..i], next)) / row[i];
+            log_determinant += finish(next, floor);
         }
-        let square = (row[i] - dot(&row[..i], &row[..i])).max(floor);
-        row[i] = libm::sqrtf(square);
-        log_determinant += libm::logf(square);
     }
     log_determinant
+}
+
+/// Works out a row's pivot, all else of it being done, and returns the logarithm of its square.
+fn finish(row: &mut [f32], floor: f32) -> f32 {
+    let Some((pivot, row)) = row.split_last_mut() else {
+        return 0.0;
+    };
+    let square = (*pivot - dot(row, row)).max(floor);
+    *pivot = libm::sqrtf(square);
+    libm::logf(square)
 }
 
 /// Solves L y = b in place. Costs D^2 / 2 multiplications.
@@ -47,6 +55,32 @@ pub(super) fn forward(factor: &[f32], b: &mut [f32]) {
         if let Some((&pivot, row)) = row.split_last() {
             b[i] = (b[i] - dot(row, &b[..i])) / pivot;
         }
+    }
+}
+
+/// The same for two right-hand sides of one length, two rows at a time: what is loaded serves twice.
+pub(super) fn forward_pair(factor: &[f32], b: &mut [f32], c: &mut [f32]) {
+    let dim = b.len().min(c.len());
+    let mut rest = factor;
+    for i in (0..dim).step_by(2) {
+        let Some((row, below)) = rest.split_at_checked(i + 1) else {
+            return;
+        };
+        if i + 1 == dim {
+            let [x, y] = dot_pair(&b[..i], &c[..i], row);
+            b[i] = (b[i] - x) / row[i];
+            c[i] = (c[i] - y) / row[i];
+            return;
+        }
+        let Some((next, below)) = below.split_at_checked(i + 2) else {
+            return;
+        };
+        rest = below;
+        let [x, y, z, w] = dot_square([&b[..i], &c[..i]], [row, next]);
+        b[i] = (b[i] - x) / row[i];
+        c[i] = (c[i] - y) / row[i];
+        b[i + 1] = (b[i + 1] - (z + b[i] * next[i])) / next[i + 1];
+        c[i + 1] = (c[i + 1] - (w + c[i] * next[i])) / next[i + 1];
     }
 }
 

@@ -27,6 +27,7 @@ mod softmax;
 mod spread;
 #[cfg(test)]
 mod tests;
+mod vector;
 
 pub use auto::{AutoHead, Choice};
 pub use bayes::BayesHead;
@@ -37,6 +38,8 @@ pub use ridge::RidgeHead;
 pub use slda::SldaHead;
 pub use softmax::SoftmaxHead;
 pub use spread::Spread;
+
+use vector::{add_scaled, dot, dot_pair, dot_square, linear, products, to_floats};
 
 use crate::embedding::Embedding;
 use crate::samples::Samples;
@@ -186,33 +189,4 @@ fn split<const N: usize>(
 fn typical_count(statistics: &Statistics<'_>) -> f32 {
     let inverse: f32 = statistics.iter().map(|c| 1.0 / c.count as f32).sum();
     statistics.classes() as f32 / inverse
-}
-
-/// Sum of products, first to last.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).fold(0.0f32, |sum, (&a, &b)| sum + a * b)
-}
-
-/// a += factor * b.
-fn add_scaled(a: &mut [f32], factor: f32, b: &[f32]) {
-    for (a, &b) in a.iter_mut().zip(b) {
-        *a += factor * b;
-    }
-}
-
-/// Gives `visit` weights times values plus bias for each row of D weights and a bias.
-fn linear(rows: &[f32], values: &[f32], visit: impl FnMut(f32)) {
-    rows.chunks_exact(values.len() + 1)
-        .map(|row| match row.split_last() {
-            Some((bias, weights)) => dot(weights, values) + bias,
-            None => 0.0,
-        })
-        .for_each(visit);
-}
-
-/// The embedding as floats, -127 to 127.
-fn to_floats(e: Embedding<'_>, out: &mut [f32]) {
-    for (out, &value) in out.iter_mut().zip(e.values()) {
-        *out = f32::from(value);
-    }
 }

@@ -7,7 +7,8 @@
 //! G = P P'        within = P' G^-2 P + s (I - P' G^-1 P)        between = ratio * within
 //! ```
 //!
-//! with the ratio of each stored direction, and half the smallest of them outside. Low rank plus
+//! with the ratio of each stored direction, and outside what the calibration says, else half the
+//! smallest of them. Low rank plus
 //! isotropic rest: *Mixtures of Probabilistic Principal Component Analysers*, Michael E. Tipping,
 //! Christopher M. Bishop, 1999.
 
@@ -15,9 +16,6 @@ use super::cholesky::{self, triangle};
 use super::spread::Spread;
 use super::{FitError, add_scaled, dot, split};
 use crate::pack::Background;
-
-/// How the smallest stored ratio of between- to within-class variance goes on outside.
-const RATIO_OUTSIDE: f32 = 0.5;
 
 /// See [`Prior::new`].
 const SAME: f32 = 1e-6;
@@ -81,12 +79,13 @@ impl<'p, 'w> Prior<'p, 'w> {
         }
         let left = (dim - rank).max(1) as f32;
         let floor = 0.01 * background.within_total / dim as f32;
-        let outside = ((background.within_total - trace) / left).max(floor);
+        let outlook = background.calibration.outlook();
+        let outside = outlook.variance * ((background.within_total - trace) / left).max(floor);
         let smallest = ratios(&background).fold(f32::INFINITY, f32::min);
         Ok(Some(Prior {
             dim,
             outside,
-            ratio_outside: RATIO_OUTSIDE * smallest,
+            ratio_outside: outlook.ratio * smallest,
             log_determinant: (dim - rank) as f32 * libm::logf(outside) - log_gram,
             background,
             gains,

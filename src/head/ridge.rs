@@ -7,7 +7,7 @@
 //! weights are (M + penalty)^-1 r, and r' (M + penalty)^-1 r is what they explain.
 
 use super::cholesky::{self, triangle};
-use super::{Evidence, FitError, Head, Spread, Verdict, add_scaled, dot, linear, split, to_floats};
+use super::{Evidence, FitError, Head, Spread, Verdict, dot, linear, split, to_floats};
 use crate::embedding::Embedding;
 use crate::statistics::Statistics;
 
@@ -31,7 +31,7 @@ pub struct RidgeHead<'a> {
 impl<'a> RidgeHead<'a> {
     /// Words of memory for `classes` classes of embeddings of length `dim`.
     pub const fn words(dim: usize, classes: usize) -> usize {
-        classes * (dim + 1) + 2 * dim + triangle(dim)
+        classes * (dim + 1) + dim + triangle(dim)
     }
 
     /// `words` is [`RidgeHead::words`] long.
@@ -58,69 +58,80 @@ impl<'a> RidgeHead<'a> {
         self.penalty
     }
 
-    /// Factors the moments with a penalty and returns its log evidence, up to a constant, and the
-    /// variance that is left unexplained.
-    fn try_penalty(&mut self, statistics: &Statistics<'_>, penalty: f32) -> (f32, f32) {
+    /// D weights and a bias for each class; the mean; the moments, then their factor.
+    fn parts(&mut self) -> Result<[&mut [f32]; 3], FitError> {
+        let (dim, classes) = (self.dim, self.classes);
+        split(self.words, [classes * (dim + 1), dim, triangle(dim)])
+    }
+
+    /// Factors the moments with a penalty and solves half of the equations, L y = r for each class.
+    /// Returns the penalty's log evidence, up to a constant, and the variance that is left
+    /// unexplained.
+    fn try_penalty(
+        &mut self,
+        statistics: &Statistics<'_>,
+        penalty: f32,
+    ) -> Result<(f32, f32), FitError> {
         let (dim, classes) = (self.dim, self.classes as f32);
-        let sizes = [self.classes * (dim + 1), dim, dim, triangle(dim)];
-        let Ok([_, mean, vector, matrix]) = split(self.words, sizes) else {
-            return (f32::NEG_INFINITY, 1.0);
-        };
+        let [rows, mean, matrix] = self.parts()?;
         let examples = statistics.examples() as f32;
         centred_moments(statistics, mean, matrix);
         (0..dim).for_each(|i| matrix[triangle(i) + i] += penalty);
         let log_determinant = cholesky::factor(matrix, dim, 1e-3 * penalty);
-        let mut unexplained = 0.0;
-        for class in statistics.iter() {
+        for (class, row) in statistics.iter().zip(rows.chunks_exact_mut(dim + 1)) {
             let count = class.count as f32;
-            for ((value, &sum), &mean) in vector.iter_mut().zip(class.sums).zip(mean.iter()) {
+            for ((value, &sum), &mean) in row.iter_mut().zip(class.sums).zip(mean.iter()) {
                 *value = sum as f32 - count * mean;
             }
-            cholesky::forward(matrix, vector);
-            unexplained += count * (1.0 - count / examples) - dot(vector, vector);
+        }
+        for pair in rows.chunks_mut(2 * (dim + 1)) {
+            match pair.split_at_mut(dim + 1) {
+                (y, []) => cholesky::forward(matrix, &mut y[..dim]),
+                (y, z) => cholesky::forward_pair(matrix, &mut y[..dim], &mut z[..dim]),
+            }
+        }
+        let mut unexplained = 0.0;
+        for (class, y) in statistics.iter().zip(rows.chunks_exact(dim + 1)) {
+            let count = class.count as f32;
+            unexplained += count * (1.0 - count / examples) - dot(&y[..dim], &y[..dim]);
         }
         let free = (examples - 1.0).max(1.0);
         let variance = (unexplained / (classes * free)).max(1e-6);
         let complexity = log_determinant - dim as f32 * libm::logf(penalty);
-        (
+        Ok((
             -0.5 * classes * (free * libm::logf(variance) + complexity),
             variance,
-        )
+        ))
     }
 
     /// The penalty under which the labels are most probable.
-    fn choose(&mut self, statistics: &Statistics<'_>) -> f32 {
+    fn choose(&mut self, statistics: &Statistics<'_>) -> Result<f32, FitError> {
         // All embeddings have norm 127: the mean variance needs no look at the moments.
         let unit = 127.0 * 127.0 * statistics.examples() as f32 / self.dim as f32;
         let (mut best, mut evidence) = (0.0, f32::NEG_INFINITY);
         for factor in PENALTIES {
-            let (found, _) = self.try_penalty(statistics, factor * unit);
+            let (found, _) = self.try_penalty(statistics, factor * unit)?;
             if found > evidence {
                 (best, evidence) = (factor * unit, found);
             }
         }
-        best
+        Ok(best)
     }
 
-    fn solve(&mut self, statistics: &Statistics<'_>, gain: f32) {
+    /// Solves the other half of the equations.
+    fn solve(&mut self, gain: f32) -> Result<(), FitError> {
         let (dim, share) = (self.dim, 1.0 / self.classes as f32);
-        let sizes = [self.classes * (dim + 1), dim, dim, triangle(dim)];
-        let Ok([rows, mean, _, factor]) = split(self.words, sizes) else {
-            return;
-        };
-        for (class, row) in statistics.iter().zip(rows.chunks_exact_mut(dim + 1)) {
+        let [rows, mean, factor] = self.parts()?;
+        for row in rows.chunks_exact_mut(dim + 1) {
             let Some((bias, weights)) = row.split_last_mut() else {
                 continue;
             };
-            let count = class.count as f32;
-            for ((weight, &sum), &mean) in weights.iter_mut().zip(class.sums).zip(mean.iter()) {
-                *weight = sum as f32 - count * mean;
-            }
-            cholesky::solve(factor, weights);
+            cholesky::backward(factor, weights);
             weights.iter_mut().for_each(|w| *w *= gain);
             // Every class weighs the same, however often it was shown.
             *bias = gain * share - dot(weights, mean);
         }
+        Ok(())
     }
 }
 
@@ -133,15 +144,18 @@ fn centred_moments(statistics: &Statistics<'_>, mean: &mut [f32], matrix: &mut [
             *value += sum as f32 / examples;
         }
     }
-    let moments = statistics.gram().unwrap_or(&[]);
-    for (value, &moment) in matrix.iter_mut().zip(moments) {
-        *value = moment as f32;
-    }
+    let mut moments = statistics.gram().unwrap_or(&[]);
     let mut rest = matrix;
-    for i in 0..mean.len() {
+    for (i, &value) in mean.iter().enumerate() {
         let (row, below) = rest.split_at_mut(i + 1);
-        add_scaled(row, -mean[i] * examples, mean);
-        rest = below;
+        let Some((own, others)) = moments.split_at_checked(i + 1) else {
+            return;
+        };
+        (rest, moments) = (below, others);
+        let shift = -value * examples;
+        for ((value, &moment), &mean) in row.iter_mut().zip(own).zip(mean.iter()) {
+            *value = moment as f32 + shift * mean;
+        }
     }
 }
 
@@ -152,22 +166,17 @@ impl Head for RidgeHead<'_> {
             return Err(FitError::NeedsGram);
         }
         (self.dim, self.classes) = (statistics.dim(), statistics.classes());
-        let needed = Self::words(self.dim, self.classes);
-        if self.words.len() < needed {
-            return Err(FitError::BufferTooSmall { needed });
-        }
         self.spread.fit(statistics);
         if !self.fixed {
-            self.penalty = self.choose(statistics);
+            self.penalty = self.choose(statistics)?;
         }
-        let (_, variance) = self.try_penalty(statistics, self.penalty);
-        self.solve(statistics, (1.0 / variance).min(SHARPEST));
-        Ok(())
+        let (_, variance) = self.try_penalty(statistics, self.penalty)?;
+        self.solve((1.0 / variance).min(SHARPEST))
     }
 
     fn logits(&mut self, _: Evidence<'_>, e: Embedding<'_>, visit: impl FnMut(f32)) {
-        let sizes = [self.classes * (self.dim + 1), self.dim, self.dim];
-        if let Ok([rows, _, values]) = split(self.words, sizes) {
+        // Fitted, the weights do not need the mean any more.
+        if let Ok([rows, values, _]) = self.parts() {
             to_floats(e, values);
             linear(rows, values, visit);
         }

@@ -3,7 +3,7 @@
 //! *Lifelong Machine Learning with Deep Streaming Linear Discriminant Analysis*, Tyler L. Hayes,
 //! Christopher Kanan, 2020: class means and one covariance, shared. Here neither starts from
 //! nothing. The covariance within a class has the background's as its prior, an inverse Wishart
-//! worth D examples; the means have the background's covariance between classes as theirs. So one
+//! worth D examples or what the calibration says; the means have the background's covariance between classes as theirs. So one
 //! example gives what two-covariance Bayes gives, and many give Fisher's discriminant.
 
 use super::calibration::Calibration;
@@ -72,7 +72,10 @@ impl<'a> Model<'a> {
         (self.dim, self.classes) = (dim, classes);
         let degrees = within_scatter(statistics, vector, covariance);
         // The prior's examples and the spread that they have, with the learnt classes' own size.
-        let (examples, scale) = (dim as f32, prior::scale(spread));
+        let outlook = background
+            .map_or(Calibration::default(), |b| b.calibration)
+            .outlook();
+        let (examples, scale) = (outlook.examples * dim as f32, prior::scale(spread));
         let variance = spread.within / dim as f32;
         let mut prior = match background {
             Some(b) if shape == Shape::Background => Prior::new(b, dim, words)?,
@@ -107,7 +110,7 @@ impl<'a> Model<'a> {
             weights.iter_mut().for_each(|w| *w *= sharpness);
             *bias = -0.5 * dot(weights, vector);
         }
-        let dof = 2.0 * examples + 1.0;
+        let dof = examples + dim as f32 + 1.0;
         Ok(0.5 * (dof * log_prior - (dof + degrees) * log_all))
     }
 

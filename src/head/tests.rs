@@ -27,13 +27,12 @@ fn background(calibration: &[f32]) -> Background<'_> {
 
 /// Thresholds of 0 to 9 at every number of shots.
 fn table() -> Vec<f32> {
-    (0..calibration::LEN)
-        .map(|i| match i % 12 {
-            0 => 0.3,
-            1 => 1.0,
-            column => (column - 2) as f32,
-        })
-        .collect()
+    let rows = (3..calibration::LEN).map(|i| match i % 12 {
+        3 => 0.3,
+        4 => 1.0,
+        column => ((column + 7) % 12) as f32,
+    });
+    [0.5, 1.0, 1.0].into_iter().chain(rows).collect()
 }
 
 struct Memory {

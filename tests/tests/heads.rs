@@ -52,7 +52,13 @@ fn prior() -> impl Strategy<Value = Option<Prior>> {
                 total,
                 table: match calibrated {
                     true => (0..LEN)
-                        .map(|i| [0.2, 0.9][..].get(i % 12).copied().unwrap_or(1.0))
+                        .map(|i| {
+                            if i < 3 || (3..5).contains(&(i % 12)) {
+                                0.9
+                            } else {
+                                1.0
+                            }
+                        })
                         .collect(),
                     false => Vec::new(),
                 },

@@ -191,6 +191,58 @@ fn image_embeddings_from_idx_and_from_files_agree() {
 }
 
 #[test]
+fn views_are_examples_of_one_image() {
+    let Some(encoder) = model("efficientnet_lite0_b11.onnx") else {
+        return;
+    };
+    let encoder = encoder.to_str().expect("a plain path");
+    let folder = Folder::new();
+    let pixels: Vec<u8> = (0..2 * 20 * 30).map(|i| (i * i % 251) as u8).collect();
+    let header = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 20, 0, 0, 0, 30];
+    folder.write("t-images-idx3-ubyte", &[&header[..], &pixels].concat());
+    let call = |data, views| [encoder, data, "--preset", "imagenet", "--views", views];
+    let load = || Dataset::load(&folder.path("out.npz")).expect("a data set");
+
+    // There are no labels.
+    let two = folder.embed(&call("t-images-idx3-ubyte", "2"), "1");
+    assert_eq!(two, folder.embed(&call("t-images-idx3-ubyte", "2"), "3"));
+    let two = load();
+    assert_eq!((two.rows(), two.channels), (4, 112));
+    assert_eq!(two.labels, ["0", "1"]);
+    let known: Vec<_> = two.recordings.iter().map(|r| (r.class, r.group)).collect();
+    let expected = [(Some(0), 0), (Some(0), 1), (Some(1), 0), (Some(1), 1)];
+    assert_eq!(known, expected);
+    let row = |data: &Dataset, i: usize| data.x[i * 112..(i + 1) * 112].to_vec();
+    assert_ne!(row(&two, 0), row(&two, 1));
+
+    let seed = [&call("t-images-idx3-ubyte", "2")[..], &["--seed", "1"]].concat();
+    folder.embed(&seed, "2");
+    assert!((0..4).all(|i| row(&load(), i) != row(&two, i)));
+    folder.embed(&call("t-images-idx3-ubyte", "3"), "2");
+    assert_eq!(row(&load(), 4), row(&two, 3), "image 1, view 1");
+
+    // The same in colour, out of a folder without and with classes.
+    for data in ["flat", "classes/b"] {
+        for (i, image) in pixels.chunks(20 * 30).enumerate() {
+            let path = folder.write(&format!("{data}/{i}.png"), &[]);
+            let rgb: Vec<u8> = image.iter().flat_map(|&v| [v, v, 255 - v]).collect();
+            image::save_buffer(path, &rgb, 30, 20, image::ColorType::Rgb8).expect("an image");
+        }
+    }
+    let flat = folder.embed(&call("flat", "2"), "2");
+    assert_eq!(flat, folder.embed(&call("classes", "2"), "2"));
+    assert_eq!(load().recordings, two.recordings);
+    assert_ne!(row(&load(), 0), row(&two, 0));
+
+    std::fs::remove_file(folder.path("out.npz")).expect("removed");
+    let many = [0, 0, 8, 3, 0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1];
+    folder.write("m-images-idx3-ubyte", &[&many[..], &[9; 65_537]].concat());
+    folder.refused(&call("m-images-idx3-ubyte", "2"), 2, "--limit");
+    let one = [&call("m-images-idx3-ubyte", "2")[..], &["--limit", "1"]].concat();
+    folder.embed(&one, "1");
+}
+
+#[test]
 fn wrong_calls_are_refused() {
     let folder = Folder::new();
     folder.write("tiny.onnx", &tiny::onnx());
@@ -225,6 +277,18 @@ fn wrong_calls_are_refused() {
             &images,
             2,
             "images get no noise",
+        ),
+        (
+            &["tiny.onnx", "words", "--views", "2"],
+            &speech,
+            2,
+            "--views is for --preset imagenet",
+        ),
+        (
+            &["tiny.onnx", "words", "--views", "0"],
+            &images,
+            2,
+            "--views",
         ),
         (
             &["tiny.onnx", "nowhere"],

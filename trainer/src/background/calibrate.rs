@@ -7,7 +7,7 @@
 //! (*On Calibration of Modern Neural Networks*, Guo et al., 2017).
 
 use headstart::head::Head;
-use headstart::head::calibration::{RATES, SHOTS};
+use headstart::head::calibration::{Calibration, NOT_MEASURED, Outlook, RATES, SHOTS};
 use headstart::{AutoHead, BayesHead, Embedding, Evidence, Statistics};
 use nalgebra::DMatrix;
 use rand_chacha::ChaCha8Rng;
@@ -58,17 +58,17 @@ pub fn calibrate(space: &DMatrix<f64>, classes: &[usize], groups: &[u32]) -> Vec
         rows,
         groups,
     };
-    let folds: Vec<(Background, Vec<usize>)> = (0..FOLDS)
+    let mut folds: Vec<(Background, Vec<usize>)> = (0..FOLDS)
         .map(|fold| {
             let held: Vec<usize> = order.iter().copied().skip(fold).step_by(FOLDS).collect();
             (data.prior(space, classes, &held), held)
         })
         .collect();
-    let mut table: Vec<f32> = Vec::new();
+    let mut table = data.best_outlook(&mut folds).to_vec();
     for shots in SHOTS {
         let found = data.measure(&folds, shots as usize);
         // Where the classes have fewer examples, what fewer of them gave stands.
-        let last = table.len().saturating_sub(1 + RATES.len());
+        let last = table.len().saturating_sub(2 + RATES.len());
         table.extend(found.unwrap_or_else(|| table[last..].to_vec()));
     }
     table
@@ -106,6 +106,45 @@ impl Data<'_> {
         of_classes(&space.select_rows(&kept), &own, largest_rank(space.ncols()))
     }
 
+    /// The outlook under which the default head tells the held classes apart best, over a few
+    /// numbers of shots. The folds keep it.
+    fn best_outlook(&self, folds: &mut [(Background, Vec<usize>)]) -> [f32; 3] {
+        let set = |folds: &mut [(Background, Vec<usize>)], outlook| {
+            let each = folds.iter_mut();
+            each.for_each(|(prior, _)| prior.calibration = neutral(outlook));
+        };
+        let none = Outlook::default();
+        let mut best = [none.ratio, none.variance, none.examples];
+        let mut most = f64::NEG_INFINITY;
+        for ratio in [0.1, 0.3, 0.5] {
+            for (variance, examples) in [(1.0, 1.0), (3.0, 1.0), (1.0, 2.0), (3.0, 2.0)] {
+                set(folds, [ratio, variance, examples]);
+                let accuracy = [1, 2, 5, 10].map(|shots| self.accuracy(folds, shots));
+                let accuracy = accuracy.iter().sum();
+                if accuracy > most {
+                    (best, most) = ([ratio, variance, examples], accuracy);
+                }
+            }
+        }
+        set(folds, best);
+        best
+    }
+
+    /// How often the default head is right in the first split of each fold.
+    fn accuracy(&self, folds: &[(Background, Vec<usize>)], shots: usize) -> f64 {
+        let right = |(fold, (prior, held)): (usize, &(Background, Vec<usize>))| {
+            let lessons = self.lessons(held, shots, fold as u64 * SPLITS)?;
+            let mut scores = Scores::default();
+            for few in lessons.chunks_exact(ways(&lessons)) {
+                self.against_several(prior, few, [].iter(), &mut scores)?;
+            }
+            let first = |logits: &&Vec<f32>| logits.iter().all(|&l| l <= logits[0]);
+            let right = scores.logits.iter().filter(first).count();
+            Some(right as f64 / scores.logits.len() as f64)
+        };
+        folds.par_iter().enumerate().filter_map(right).sum()
+    }
+
     /// A row of the table; `None` where classes have too few rows for so many shots.
     fn measure(&self, folds: &[(Background, Vec<usize>)], shots: usize) -> Option<Vec<f32>> {
         let jobs: Vec<(&(Background, Vec<usize>), u64)> = folds
@@ -139,6 +178,30 @@ impl Data<'_> {
         shots: usize,
         seed: u64,
     ) -> Option<Scores> {
+        let lessons = self.lessons(held, shots, seed)?;
+        let ways = ways(&lessons);
+        let mut scores = Scores {
+            ways,
+            ..Scores::default()
+        };
+        for (class, taught, _) in &lessons {
+            let others = lessons.iter().filter(|(other, ..)| other != class);
+            let asked = others.flat_map(|(.., asked)| asked);
+            self.against_one(prior, taught, asked, &mut scores)?;
+        }
+        for from in (0..=lessons.len() - ways).step_by(ways) {
+            let few = from..from + ways;
+            let others = lessons.iter().enumerate();
+            let others = others.filter(|(i, _)| !few.contains(i));
+            let asked = others.flat_map(|(_, (.., asked))| asked);
+            self.against_several(prior, &lessons[few.clone()], asked, &mut scores)?;
+        }
+        Some(scores)
+    }
+
+    /// The held classes, each with rows that teach it and rows by other groups that ask; `None`
+    /// where one has too few.
+    fn lessons(&self, held: &[usize], shots: usize, seed: u64) -> Option<Vec<Lesson>> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut teachers: Vec<u32> = self.groups.to_vec();
         teachers.sort_unstable();
@@ -162,23 +225,7 @@ impl Data<'_> {
             }
             lessons.push((class, taught, asked));
         }
-        let ways = WAYS.min(lessons.len() / 2);
-        let mut scores = Scores {
-            ways,
-            ..Scores::default()
-        };
-        for (class, taught, _) in &lessons {
-            let others = lessons.iter().filter(|(other, ..)| other != class);
-            let asked = others.flat_map(|(.., asked)| asked);
-            self.against_one(prior, taught, asked, &mut scores)?;
-        }
-        for from in (0..=lessons.len() - ways).step_by(ways) {
-            let (few, others) = (from..from + ways, &lessons);
-            let others = others.iter().enumerate().filter(|(i, _)| !few.contains(i));
-            let asked = others.flat_map(|(_, (.., asked))| asked);
-            self.against_several(prior, &lessons[few.clone()], asked, &mut scores)?;
-        }
-        Some(scores)
+        Some(lessons)
     }
 
     fn embedding(&self, row: usize) -> Option<Embedding<'_>> {
@@ -255,12 +302,25 @@ impl Data<'_> {
     }
 }
 
+/// Classes that are taught together: at least as many are left to be strangers.
+fn ways(lessons: &[Lesson]) -> usize {
+    WAYS.min(lessons.len() / 2).max(1)
+}
+
+/// A table that says nothing but the outlook: default temperature, no promises.
+fn neutral(outlook: [f32; 3]) -> Vec<f32> {
+    let mut row = vec![Calibration::default().temperature(1.0), 1.0];
+    row.extend(RATES.map(|_| NOT_MEASURED));
+    let rows = SHOTS.iter().flat_map(|_| row.clone());
+    outlook.into_iter().chain(rows).collect()
+}
+
 /// The score that a part `rate` of sorted scores exceeds; the largest number where too few do.
 fn threshold(sorted: &[f32], rate: f64) -> f32 {
     let beyond = rate * sorted.len() as f64;
     match sorted.len().checked_sub(1 + beyond as usize) {
         Some(at) if beyond >= FEWEST_BEYOND => sorted[at],
-        _ => headstart::head::calibration::NOT_MEASURED,
+        _ => NOT_MEASURED,
     }
 }
 
@@ -294,7 +354,7 @@ fn temperature(logits: &[&Vec<f32>]) -> f32 {
     };
     let factors = (-40..=40).map(|i| (f64::from(i) / 10.0).exp2() as f32);
     let best = factors.min_by(|&a, &b| loss(a).total_cmp(&loss(b)));
-    let present = headstart::head::calibration::Calibration::default().temperature(1.0);
+    let present = Calibration::default().temperature(1.0);
     best.unwrap_or(1.0) * present
 }
 

@@ -101,6 +101,14 @@ pub fn list(data: &Path, kind: Kind) -> Result<Files, Failure> {
     }
 }
 
+/// The files of a kind in a folder itself, in the order of their names; none where it has only
+/// class folders.
+pub fn flat(data: &Path, kind: Kind) -> anyhow::Result<Vec<PathBuf>> {
+    let mut paths = entries(data)?;
+    paths.retain(|p| kind.has(p) && !p.is_dir());
+    Ok(paths)
+}
+
 /// A class folder without a file of the kind.
 fn without(folder: &Path, kind: Kind, inside: &[PathBuf]) -> Failure {
     let text = format!(
@@ -203,5 +211,13 @@ mod tests {
         assert_eq!(two.labels, ["a", "b"]);
         assert_eq!((two.classes, two.groups), (vec![0, 0], vec![0, 1]));
         assert_eq!(files.paths.len(), 2);
+
+        let flat = |folder: &Path| flat(folder, Kind::Wav).expect("files");
+        assert!(flat(folder.path()).is_empty());
+        let names: Vec<String> = flat(&folder.path().join("a"))
+            .iter()
+            .map(|p| name(p))
+            .collect();
+        assert_eq!(names, ["y_0.WAV", "z_0.wav"]);
     }
 }

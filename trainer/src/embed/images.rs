@@ -8,6 +8,7 @@ use super::Items;
 use super::folder::{self, Kind};
 use super::idx::{self, Idx};
 use super::network::Network;
+use super::views::View;
 use crate::error::Failure;
 
 /// What stands for the images in an IDX file's name, and for the labels in that of the other.
@@ -51,15 +52,9 @@ impl Images {
             let items = files.items(limit, |paths| (0..paths.len() as u32).collect());
             return Ok((Images::Files(files.paths), items));
         }
+        let images = idx_images(data, limit)?;
         let name = data.file_name().unwrap_or_default().to_string_lossy();
-        if !name.contains(IMAGES) {
-            return Err(Failure::Usage(format!(
-                "{} is neither a folder nor an IDX file: --preset imagenet takes a file called ...-{IMAGES}-ubyte, gzipped or not, with ...-{LABELS}-ubyte beside it, or a folder of class folders",
-                data.display()
-            )));
-        }
         let beside = data.with_file_name(name.replace(IMAGES, LABELS));
-        let images = idx::load(data, 3, limit)?;
         let labels = idx::load(&beside, 1, limit).context("could not read the labels")?;
         if images.total != labels.total {
             return Err(anyhow!(
@@ -79,6 +74,28 @@ impl Images {
             classes,
         };
         Ok((Images::Idx(images), items))
+    }
+
+    /// Opens an IDX file, without its labels, or a folder that has images, else its class
+    /// folders; the first `limit` images of it.
+    pub fn unlabelled(data: &Path, limit: usize) -> Result<Images, Failure> {
+        if !data.is_dir() {
+            return Ok(Images::Idx(idx_images(data, limit)?));
+        }
+        let mut paths = folder::flat(data, Kind::Image)?;
+        if paths.is_empty() {
+            paths = folder::list(data, Kind::Image)?.paths;
+        }
+        paths.truncate(limit);
+        Ok(Images::Files(paths))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Images::Idx(idx) => idx.values.len() / idx.shape.iter().product::<usize>().max(1),
+            Images::Files(paths) => paths.len(),
+        }
     }
 
     /// Image number `i`.
@@ -121,6 +138,18 @@ impl Images {
     }
 }
 
+/// The first `limit` images of an IDX file whose name says that it has images.
+fn idx_images(data: &Path, limit: usize) -> Result<Idx, Failure> {
+    let name = data.file_name().unwrap_or_default().to_string_lossy();
+    if !name.contains(IMAGES) {
+        return Err(Failure::Usage(format!(
+            "{} is neither a folder nor an IDX file: --preset imagenet takes a file called ...-{IMAGES}-ubyte, gzipped or not, with ...-{LABELS}-ubyte beside it, or a folder of class folders",
+            data.display()
+        )));
+    }
+    Ok(idx::load(data, 3, limit)?)
+}
+
 impl ImageEncoder {
     /// Reads an encoder that takes [n, 3, height, width].
     pub fn load(path: &Path) -> anyhow::Result<ImageEncoder> {
@@ -146,9 +175,9 @@ impl ImageEncoder {
         }
     }
 
-    /// The embedding of one image.
-    pub fn embed(&self, image: &Image) -> anyhow::Result<Vec<f32>> {
-        let output = self.network.run(&self.input(image))?;
+    /// The embedding of one image, or of a view of it.
+    pub fn embed(&self, image: &Image, view: Option<&View>) -> anyhow::Result<Vec<f32>> {
+        let output = self.network.run(&self.input(image, view))?;
         let area: usize = output.shape.iter().skip(2).product();
         let dims = output.shape.len();
         ensure!(
@@ -160,13 +189,20 @@ impl ImageEncoder {
         Ok(output.values.chunks(area).map(mean).collect())
     }
 
-    /// [3, height, width] of (pixel - 127) / 128.
-    fn input(&self, image: &Image) -> Vec<f32> {
+    /// [3, height, width] of (pixel - 127) / 128. A view is taken at this size: at the image's own
+    /// a small one would lose detail to a second interpolation, which images as they are do not.
+    fn input(&self, image: &Image, view: Option<&View>) -> Vec<f32> {
         let mut input = Vec::with_capacity(3 * self.height * self.width);
+        let stretch = (image.height * self.width) as f64 / (image.width * self.height) as f64;
         for channel in 0..3 {
             let plane = image.resized(channel % image.channels, self.height, self.width);
+            let mut plane: Vec<f64> = plane.collect();
+            if let Some(view) = view {
+                plane = view.of(&plane, self.width, stretch);
+            }
             // Rounded to a byte, as an image of that size would be.
-            input.extend(plane.map(|v| (v.round_ties_even() as f32 - 127.0) / 128.0));
+            let value = |v: f64| (v.round_ties_even() as f32 - 127.0) / 128.0;
+            input.extend(plane.into_iter().map(value));
         }
         input
     }
@@ -273,6 +309,11 @@ mod tests {
         let path = write("t-images-idx3-ubyte", &images, &[1, 2, 3, 4, 5, 6]);
         let fault = |limit| Images::open(&path, limit).map(|_| ()).expect_err("refused");
         assert!(format!("{:#}", fault(9)).contains("t-labels-idx1-ubyte"));
+        for (limit, length) in [(2, 2), (9, 3)] {
+            let images = Images::unlabelled(&path, limit).expect("no labels are needed");
+            assert_eq!(images.len(), length);
+            assert!(images.get(length - 1).is_ok() && images.get(length).is_err());
+        }
         write("t-labels-idx1-ubyte", &[0, 0, 8, 1, 0, 0, 0, 2], &[3, 1]);
         assert!(fault(9).to_string().contains("do not belong together"));
         write("t-labels-idx1-ubyte", &[0, 0, 8, 1, 0, 0, 0, 3], &[3, 1, 0]);
