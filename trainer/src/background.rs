@@ -29,6 +29,9 @@ const MAX_RANK: usize = 32;
 /// Bytes of background statistics that a pack has room for.
 const MAX_BYTES: usize = 12 << 10;
 
+/// Stretches of a recording that stand for sessions of their own.
+const BLOCKS: usize = 5;
+
 /// Part of the mean variance that is added to the within-class covariance, so that a direction in
 /// which pairs never differed is no proof of a class.
 const SHRINKAGE: f64 = 0.01;
@@ -45,14 +48,40 @@ pub fn largest_rank(dim: usize) -> usize {
 pub fn from_classes(rows: &[f32], classes: &[usize], groups: &[u32], dim: usize) -> Background {
     let mean = mean(rows, dim);
     let space = normalised(rows, &mean);
-    let mut background = of_classes(&space, classes, largest_rank(dim));
+    let mut background = of_classes(&space, classes, Things::Labelled);
     background.mean = mean.iter().map(|&v| v as f32).collect();
-    background.calibration = calibrate(&space, classes, groups);
+    background.calibration = calibrate(&space, classes, groups, Things::Labelled);
     background
 }
 
+/// What examples share, as far as the host knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Things {
+    /// A class's label.
+    Labelled,
+    /// A recording, of an encoder that was whitened at export. Recordings of one class count as
+    /// strangers to each other, so that a rate of false accepts is rather kept than used up.
+    Recorded,
+}
+
+/// A calibration for an encoder that was pretrained on unlabelled recordings: `rows` is N raw
+/// embeddings of windows, `recordings` says which each is of, in order. See [`calibrate`].
+pub fn calibrate_recordings(rows: &[f32], recordings: &[usize], mean: &[f32]) -> Vec<f32> {
+    let mean: Vec<f64> = mean.iter().map(|&v| f64::from(v)).collect();
+    let mut blocks = Vec::with_capacity(recordings.len());
+    for own in recordings.chunk_by(|a, b| a == b) {
+        blocks.extend((0..own.len()).map(|i| (BLOCKS * i / own.len()) as u32));
+    }
+    calibrate(
+        &normalised(rows, &mean),
+        recordings,
+        &blocks,
+        Things::Recorded,
+    )
+}
+
 /// The prior from rows of the embedding space, without mean and calibration.
-fn of_classes(space: &DMatrix<f64>, classes: &[usize], rank: usize) -> Background {
+fn of_classes(space: &DMatrix<f64>, classes: &[usize], things: Things) -> Background {
     let mut centred = space.clone();
     let count = classes.iter().max().map_or(0, |&c| c + 1);
     let mut examples = vec![0usize; count];
@@ -68,7 +97,11 @@ fn of_classes(space: &DMatrix<f64>, classes: &[usize], rank: usize) -> Backgroun
     let seen = examples.iter().filter(|&&n| n > 0).count();
     let free = classes.len().saturating_sub(seen).max(1);
     let within = centred.transpose() * &centred / free as f64;
-    diagonalised(&covariance(space.clone()), within, rank)
+    let total = covariance(space.clone());
+    match things {
+        Things::Labelled => diagonalised(&total, within, largest_rank(space.ncols())),
+        Things::Recorded => diagonalised(&total, even(&within), RANK),
+    }
 }
 
 /// Measures the background of unlabelled data: `all` is N raw embeddings of `dim`, one a window;
@@ -91,13 +124,19 @@ pub fn from_pairs(
     let pairs = difference.nrows().max(1) as f64;
     let mut within = difference.transpose() * &difference / (2.0 * pairs);
     if isotropic {
-        within = DMatrix::identity(dim, dim) * (within.trace() / dim as f64);
+        within = even(&within);
     }
     let background = diagonalised(&total, within, RANK);
     Background {
         mean: mean.iter().map(|&v| v as f32).collect(),
         ..background
     }
+}
+
+/// The same total variance in all directions alike.
+fn even(covariance: &DMatrix<f64>) -> DMatrix<f64> {
+    let dim = covariance.ncols();
+    DMatrix::identity(dim, dim) * (covariance.trace() / dim as f64)
 }
 
 /// Keeps the (at most `rank`) directions with the largest ratio of between- to within-class

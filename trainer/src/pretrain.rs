@@ -256,7 +256,11 @@ fn write(
         }
     };
     let whitened = windows.pairs().is_some() && settings.whiten > 0.0;
-    let background = background::from_pairs(&embeddings, &first, &second, shape.dim, whitened);
+    let mut background = background::from_pairs(&embeddings, &first, &second, shape.dim, whitened);
+    if let Some(recordings) = windows.recordings().filter(|_| whitened) {
+        background.calibration =
+            background::calibrate_recordings(&embeddings, &recordings, &background.mean);
+    }
 
     let frontend = SensorFrontend {
         kind: "sensor".into(),

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
 
-use super::{largest_rank, of_classes};
+use super::{Things, of_classes};
 use crate::encoder_file::Background;
 use crate::episode::shuffled;
 use crate::evaluate::heads::label;
@@ -36,7 +36,12 @@ const FEWEST_BEYOND: f64 = 20.0;
 
 /// A table for [`headstart::head::calibration::Calibration`] from rows of the embedding space;
 /// empty where there are too few classes (20) or rows of a class (10).
-pub fn calibrate(space: &DMatrix<f64>, classes: &[usize], groups: &[u32]) -> Vec<f32> {
+pub fn calibrate(
+    space: &DMatrix<f64>,
+    classes: &[usize],
+    groups: &[u32],
+    things: Things,
+) -> Vec<f32> {
     let mut rows = vec![Vec::new(); classes.iter().max().map_or(0, |&c| c + 1)];
     for (row, &class) in classes.iter().enumerate() {
         rows[class].push(row);
@@ -54,6 +59,7 @@ pub fn calibrate(space: &DMatrix<f64>, classes: &[usize], groups: &[u32]) -> Vec
         .map(|row| row.iter().map(rounded).collect())
         .collect();
     let data = Data {
+        things,
         values,
         rows,
         groups,
@@ -75,6 +81,7 @@ pub fn calibrate(space: &DMatrix<f64>, classes: &[usize], groups: &[u32]) -> Vec
 }
 
 struct Data<'d> {
+    things: Things,
     values: Vec<Vec<i8>>,
     /// Of each class.
     rows: Vec<Vec<usize>>,
@@ -103,7 +110,7 @@ impl Data<'_> {
             .filter(|&row| !held.contains(&classes[row]))
             .collect();
         let own: Vec<usize> = kept.iter().map(|&row| classes[row]).collect();
-        of_classes(&space.select_rows(&kept), &own, largest_rank(space.ncols()))
+        of_classes(&space.select_rows(&kept), &own, self.things)
     }
 
     /// The outlook under which the default head tells the held classes apart best, over a few
@@ -116,7 +123,11 @@ impl Data<'_> {
         let none = Outlook::default();
         let mut best = [none.ratio, none.variance, none.examples];
         let mut most = f64::NEG_INFINITY;
-        for ratio in [0.1, 0.3, 0.5] {
+        let ratios: &[f32] = match self.things {
+            Things::Labelled => &[0.1, 0.3, 0.5],
+            Things::Recorded => &[],
+        };
+        for &ratio in ratios {
             for (variance, examples) in [(1.0, 1.0), (3.0, 1.0), (1.0, 2.0), (3.0, 2.0)] {
                 set(folds, [ratio, variance, examples]);
                 let accuracy = [1, 2, 5, 10].map(|shots| self.accuracy(folds, shots));
@@ -165,7 +176,12 @@ impl Data<'_> {
         let (one, several) = (sorted(|s| &s.one), sorted(|s| &s.several));
         let logits: Vec<&Vec<f32>> = found.iter().flat_map(|s| &s.logits).collect();
         let ways = found.iter().map(|s| s.ways).max()?;
-        let mut row = vec![temperature(&logits), exponent(&one, &several, ways)];
+        // Telling recordings apart is no measure of how sure one may be of classes.
+        let temperature = match self.things {
+            Things::Labelled => temperature(&logits),
+            Things::Recorded => Calibration::default().temperature(1.0),
+        };
+        let mut row = vec![temperature, exponent(&one, &several, ways)];
         row.extend(RATES.map(|rate| threshold(&one, f64::from(rate))));
         Some(row)
     }
@@ -391,7 +407,7 @@ mod tests {
     #[test]
     fn a_table_that_heads_take() {
         let (space, classes, groups) = world(40);
-        let table = calibrate(&space, &classes, &groups);
+        let table = calibrate(&space, &classes, &groups, Things::Labelled);
         assert_eq!(table.len(), LEN);
         let calibration = Calibration::new(&table).expect("valid");
         let at = |count, rate| calibration.threshold(count, rate, 1).expect("measured");
@@ -399,7 +415,7 @@ mod tests {
         assert!(calibration.temperature(5.0) > 0.0);
         assert_eq!(
             table,
-            calibrate(&space, &classes, &groups),
+            calibrate(&space, &classes, &groups, Things::Labelled),
             "one seed, one table"
         );
     }
@@ -407,6 +423,6 @@ mod tests {
     #[test]
     fn few_classes_promise_nothing() {
         let (space, classes, groups) = world(FEWEST_CLASSES - 1);
-        assert!(calibrate(&space, &classes, &groups).is_empty());
+        assert!(calibrate(&space, &classes, &groups, Things::Labelled).is_empty());
     }
 }
