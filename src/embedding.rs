@@ -82,22 +82,19 @@ impl<'a> Embedding<'a> {
         let centred = raw
             .zip(centre)
             .map(|(value, &mean)| value.saturating_sub(mean));
-        let largest = centred.clone().map(i32::unsigned_abs).max().unwrap_or(0);
-        if largest == 0 {
+        let (bits, squares) = measure(centred.clone());
+        if bits == 0 {
             out.fill(0);
             return Err(ZeroEmbedding);
         }
-        let up = largest.leading_zeros() as i32 - 17;
-        let scaled = centred.map(|v| if up >= 0 { v << up } else { v >> -up });
-        let squares = scaled
-            .clone()
-            .map(|v| u64::from(v.unsigned_abs().pow(2)))
-            .sum();
-        let norm = isqrt(squares) as u32;
-        for (value, o) in scaled.zip(out.iter_mut()) {
-            let size = (value.unsigned_abs() * (2 * NORM as u32) + norm) / (2 * norm);
-            let size = size.min(NORM as u32) as i32;
-            *o = if value < 0 { -size } else { size } as i8;
+        match bits.leading_zeros().checked_sub(17) {
+            Some(up) => write(centred, squares << (2 * up), NORM << up, out),
+            None => {
+                let down = 17 - bits.leading_zeros();
+                let scaled = centred.map(|v| v >> down);
+                let (_, squares) = measure(scaled.clone());
+                write(scaled, squares, NORM, out);
+            }
         }
         Ok(Embedding { values: out })
     }
@@ -136,31 +133,74 @@ impl<'a> Embedding<'a> {
     }
 }
 
+/// Every bit that the size of some value has, and the sum of squares.
+fn measure(values: impl Iterator<Item = i32>) -> (u32, u64) {
+    let (mut bits, mut squares) = (0, 0u64);
+    for v in values {
+        bits |= v.unsigned_abs();
+        squares = squares.wrapping_add((i64::from(v) * i64::from(v)) as u64);
+    }
+    (bits, squares)
+}
+
+/// v * gain / norm, rounded half away from zero. No value is larger than the norm.
+fn write(values: impl Iterator<Item = i32>, squares: u64, gain: i32, out: &mut [i8]) {
+    let norm = i32::try_from(isqrt(squares)).unwrap_or(i32::MAX);
+    for (v, place) in values.zip(out) {
+        // With the sign of v.
+        let sign = v >> 31;
+        let half = (norm / 2 ^ sign) - sign;
+        *place = ((v * gain + half) / norm) as i8;
+    }
+}
+
 /// The integer square root, rounded down.
 fn isqrt(n: u64) -> u64 {
-    let mut root = 0u64;
-    let mut bit = 1u64 << ((64 - n.leading_zeros()).saturating_sub(1) & !1);
-    let mut rest = n;
-    while bit != 0 {
-        if rest >= root + bit {
-            rest -= root + bit;
-            root = (root >> 1) + bit;
-        } else {
-            root >>= 1;
+    // Of the highest 32 bits by Newton's method, which comes down to it; then bit by bit.
+    let down = (32 - n.leading_zeros().min(32)).next_multiple_of(2);
+    let top = (n >> down) as u32;
+    let mut root = 1u32 << (32 - top.leading_zeros()).div_ceil(2);
+    loop {
+        match top.checked_div(root).map(|other| (root + other) / 2) {
+            Some(next) if next < root => root = next,
+            _ => break,
         }
-        bit >>= 2;
     }
-    root
+    let mut bit = 1 << (down / 2);
+    let mut root = root << (down / 2);
+    while bit > 1 {
+        bit >>= 1;
+        let next = u64::from(root | bit);
+        if next * next <= n {
+            root |= bit;
+        }
+    }
+    root.into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::vec::Vec;
 
     #[test]
     fn square_roots_are_rounded_down() {
-        for n in (0..2000).chain([u64::from(u32::MAX), 1 << 40, (1 << 45) - 1]) {
-            let root = isqrt(n);
+        let squares = [
+            65_535u64,
+            65_536,
+            92_681,
+            1 << 22,
+            3_000_000_019,
+            (1 << 32) - 1,
+        ]
+        .into_iter()
+        .flat_map(|k| [k * k - 1, k * k, k * k + 1]);
+        for n in (0..2000)
+            .chain([u64::from(u32::MAX), u64::MAX])
+            .chain(squares)
+        {
+            let root = u128::from(isqrt(n));
+            let n = u128::from(n);
             assert!(root * root <= n && (root + 1) * (root + 1) > n, "{n}");
         }
     }
@@ -172,6 +212,40 @@ mod tests {
             let mut out = [0; 4];
             let e = Embedding::normalise(raw.into_iter(), &[0; 4], &mut out).unwrap();
             assert_eq!(e.values(), [76, -102, 0, 1]);
+        }
+    }
+
+    /// The definition, word for word.
+    fn definition(raw: &[i32], centre: &[i32]) -> Vec<i8> {
+        let centred = raw.iter().zip(centre).map(|(&v, &c)| v.saturating_sub(c));
+        let mut v: Vec<i64> = centred.map(i64::from).collect();
+        let largest = |v: &[i64]| v.iter().map(|v| v.abs()).max().unwrap();
+        while largest(&v) < 1 << 14 {
+            v.iter_mut().for_each(|v| *v *= 2);
+        }
+        let down = (0..).find(|down| largest(&v) >> down < 1 << 15).unwrap();
+        v.iter_mut().for_each(|v| *v >>= down);
+        let squares: i64 = v.iter().map(|v| v * v).sum();
+        let n = (0..).find(|n| (n + 1) * (n + 1) > squares).unwrap();
+        let size = |v: i64| (2 * 127 * v.abs() + n) / (2 * n);
+        v.iter().map(|&v| (size(v) * v.signum()) as i8).collect()
+    }
+
+    #[test]
+    fn every_value_is_as_defined() {
+        let mut state = 1u32;
+        let mut next = |bits: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state as i32 >> (32 - bits)
+        };
+        for round in 0..1000 {
+            let bits = 2 + round % 31;
+            let raw: [i32; 7] = core::array::from_fn(|_| next(bits));
+            let centre: [i32; 7] = core::array::from_fn(|_| next(bits - 1));
+            let mut out = [0; 7];
+            if let Ok(e) = Embedding::normalise(raw.into_iter(), &centre, &mut out) {
+                assert_eq!(e.values(), definition(&raw, &centre), "{raw:?} {centre:?}");
+            }
         }
     }
 

@@ -20,6 +20,7 @@
 //! | [`statistics`], [`samples`] | the two kinds of evidence: exact sums, and the examples themselves |
 //! | [`head`] | from evidence to a prediction, one file and one paper each |
 //! | [`learner`] | [`Learner`]: encoder + evidence + head, what a firmware author meets |
+//! | [`observe`] | learning without labels: what was seen since, what to ask about, and whether inputs drift |
 //! | [`stream`] | windows out of a running sensor, and detections out of predictions |
 //! | [`digest`] | the SHA-256 that two machines compare |
 //!
@@ -63,6 +64,7 @@ pub mod encoder;
 pub mod frontend;
 pub mod head;
 pub mod learner;
+pub mod observe;
 pub mod ops;
 pub mod pack;
 pub mod quantize;
@@ -77,6 +79,7 @@ pub use head::{
     SldaHead, SoftmaxHead, Verdict,
 };
 pub use learner::Learner;
+pub use observe::Observations;
 pub use pack::{Artefact, EncoderPack};
 pub use samples::Samples;
 pub use statistics::{Label, Statistics};

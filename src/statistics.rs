@@ -15,7 +15,7 @@
 //! | means | counts and sums | [`Statistics::words`]: 2,080 bytes | prototype, bayes |
 //! | gram | also the moments, a packed triangle | [`Statistics::gram_words`]: 10,400 bytes | also ridge, slda, auto in full |
 
-mod gram;
+pub(crate) mod gram;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -292,9 +292,7 @@ impl<'a> Statistics<'a> {
             return Err(StatisticsError::TooManyExamples);
         }
         *count += 1;
-        for (sum, &value) in sums.iter_mut().zip(e.values()) {
-            *sum += i32::from(value);
-        }
+        gram::add_scaled(sums, 1, e.values());
         gram::add(self.gram, e.values());
         self.learnt = self.learnt.wrapping_add(1);
         Ok(Change {
@@ -332,9 +330,7 @@ impl<'a> Statistics<'a> {
         gram::subtract(self.gram, e.values());
         let (count, sums) = self.row(class);
         *count = left;
-        for (sum, &value) in sums.iter_mut().zip(e.values()) {
-            *sum -= i32::from(value);
-        }
+        gram::add_scaled(sums, -1, e.values());
         if left == 0 {
             self.remove(class);
         }

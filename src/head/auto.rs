@@ -1,19 +1,18 @@
-//! The default head: what the evidence at hand supports, and a word on why.
+//! The default head: it blends what the encoder's background says with what was learnt, by how many
+//! examples stand behind each, and says so.
 //!
-//! It is [`SldaHead`](super::SldaHead)'s discriminant with the prior that made the learnt classes'
-//! scatter more probable, the background's or none: the marginal likelihood of the scatter under an
-//! inverse Wishart prior, in closed form. "Unknown" comes from two-covariance Bayes in the
-//! background's projection, at the rate of false accepts that the user sets.
+//! It is [`SldaHead`](super::SldaHead)'s discriminant: two-covariance Bayes at one example, Fisher's
+//! discriminant at many. "Unknown" comes from two-covariance Bayes in the background's projection,
+//! at the rate of false accepts that the user sets.
 
 use super::bayes::Projected;
-use super::slda::{Model, Shape};
+use super::slda::{Balance, Model};
 use super::{Evidence, FitError, Head, Spread, Verdict};
 use crate::embedding::Embedding;
 use crate::pack::Background;
-use crate::statistics::Statistics;
 
-/// Needs neither the gram tier nor a background, and gets better with each. A fit costs at most
-/// three times that of [`SldaHead`](super::SldaHead), a prediction D * (classes + r).
+/// Needs neither the gram tier nor a background, and gets better with each. A fit costs as much
+/// as [`SldaHead`](super::SldaHead)'s, a prediction D * (classes + r).
 pub struct AutoHead<'a> {
     background: Option<Background<'a>>,
     spread: Spread,
@@ -22,36 +21,43 @@ pub struct AutoHead<'a> {
     choice: Choice,
 }
 
-/// What [`AutoHead`] decided when it was fitted, and why. Its text is one sentence.
+/// What [`AutoHead`] went by at its last fit. Its text is one sentence.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Choice {
-    /// The encoder has no background statistics: directions count as they vary in the examples.
-    NoBackground,
-    /// Nothing speaks about the scatter within classes: one example each, or no moments. The
-    /// background decides which directions count.
-    BackgroundAlone,
-    /// The scatter fits the background's better than none, by so much (in nats).
-    BackgroundFits(f32),
-    /// The scatter does not fit the background's, by so much (in nats): all directions start alike.
-    BackgroundMisfits(f32),
+    /// The background alone says which directions count: there is one example of each class, or
+    /// the statistics are of the means tier.
+    Background,
+    /// Both do, weighted by these numbers of examples.
+    Blend {
+        /// What the background counts for.
+        background: f32,
+        /// Examples learnt, less one for each class.
+        learnt: f32,
+    },
+    /// The encoder has no background. All directions start alike.
+    Learnt {
+        /// What that start counts for.
+        start: f32,
+        /// Examples learnt, less one for each class.
+        learnt: f32,
+    },
 }
 
 impl core::fmt::Display for Choice {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Choice::NoBackground => f.write_str(
-                "discriminant from the examples alone: the encoder has no background statistics",
+            Choice::Background => f.write_str(
+                "the encoder's background says which directions count: nothing was learnt yet of how examples of one class scatter",
             ),
-            Choice::BackgroundAlone => f.write_str(
-                "discriminant from the background: the examples say nothing yet about scatter",
-            ),
-            Choice::BackgroundFits(nats) => write!(
+            Choice::Blend { background, learnt } => write!(
                 f,
-                "discriminant from background and examples: the background explains their scatter {nats:.0} nats better than nothing does"
+                "which directions count: {:.0} % from the encoder's background, the rest from {learnt:.0} examples more than classes",
+                100.0 * background / (background + learnt)
             ),
-            Choice::BackgroundMisfits(nats) => write!(
+            Choice::Learnt { start, learnt } => write!(
                 f,
-                "discriminant from the examples alone: the background explains their scatter {nats:.0} nats worse than nothing does"
+                "the encoder has no background: all directions start alike, which counts for {:.0} %, the rest comes from {learnt:.0} examples more than classes",
+                100.0 * start / (start + learnt)
             ),
         }
     }
@@ -87,7 +93,7 @@ impl<'a> AutoHead<'a> {
             spread: Spread::new(background),
             model: Model::new(rest),
             projected: Projected::new(background, first),
-            choice: Choice::NoBackground,
+            choice: Choice::Background,
         }
     }
 
@@ -107,38 +113,29 @@ impl<'a> AutoHead<'a> {
         self.projected.score(evidence.statistics, class)
     }
 
-    /// What was decided at the last fit.
+    /// What the last fit went by.
     pub fn choice(&self) -> Choice {
         self.choice
-    }
-
-    fn choose(&mut self, statistics: &Statistics<'_>) -> Result<Choice, FitError> {
-        let mut fit = |shape| {
-            self.model
-                .fit(statistics, self.background, shape, &self.spread)
-        };
-        if self.background.is_none() {
-            fit(Shape::Isotropic)?;
-            return Ok(Choice::NoBackground);
-        }
-        if statistics.gram().is_none() || statistics.examples() == statistics.classes() as i64 {
-            fit(Shape::Background)?;
-            return Ok(Choice::BackgroundAlone);
-        }
-        let none = fit(Shape::Isotropic)?;
-        let nats = fit(Shape::Background)? - none;
-        if nats >= 0.0 {
-            return Ok(Choice::BackgroundFits(nats));
-        }
-        fit(Shape::Isotropic)?;
-        Ok(Choice::BackgroundMisfits(-nats))
     }
 }
 
 impl Head for AutoHead<'_> {
     fn fit(&mut self, evidence: Evidence<'_>) -> Result<(), FitError> {
         self.spread.fit(evidence.statistics);
-        self.choice = self.choose(evidence.statistics)?;
+        let Balance { prior, learnt } =
+            self.model
+                .fit(evidence.statistics, self.background, &self.spread)?;
+        self.choice = match self.background {
+            Some(_) if learnt == 0.0 => Choice::Background,
+            Some(_) => Choice::Blend {
+                background: prior,
+                learnt,
+            },
+            None => Choice::Learnt {
+                start: prior,
+                learnt,
+            },
+        };
         if self.background.is_some() {
             self.projected.fit(evidence.statistics)?;
         }

@@ -102,7 +102,7 @@ impl<'a> Projected<'a> {
             && let Ok([values, point, gains]) =
                 split(self.words, [self.dim, background.rank, background.rank])
         {
-            to_floats(e, values);
+            to_floats(e.values(), 1.0, values);
             project(&background, values, gains, point);
         }
     }

@@ -4,10 +4,10 @@
 //! *Note sur une méthode de résolution des équations normales*, Commandant Benoît, 1924, after
 //! André-Louis Cholesky.
 
-use super::{add_scaled, dot, dot_pair, dot_square};
+use super::{add_scaled, dot, dot_square};
 
 /// Values of a D x D triangle.
-pub(super) const fn triangle(dim: usize) -> usize {
+pub(crate) const fn triangle(dim: usize) -> usize {
     dim * (dim + 1) / 2
 }
 
@@ -20,7 +20,7 @@ fn rows(packed: &[f32], dim: usize) -> impl DoubleEndedIterator<Item = &[f32]> +
 ///
 /// A pivot that rounding made smaller than `floor` counts as `floor`: the matrix is a sum of
 /// squares, so such a direction carries nothing. Costs D^3 / 6 multiplications.
-pub(super) fn factor(packed: &mut [f32], dim: usize, floor: f32) -> f32 {
+pub(crate) fn factor(packed: &mut [f32], dim: usize, floor: f32) -> f32 {
     let mut log_determinant = 0.0;
     for i in (0..dim).step_by(2) {
         let (above, rest) = packed.split_at_mut(triangle(i));
@@ -50,7 +50,7 @@ fn finish(row: &mut [f32], floor: f32) -> f32 {
 }
 
 /// Solves L y = b in place. Costs D^2 / 2 multiplications.
-pub(super) fn forward(factor: &[f32], b: &mut [f32]) {
+pub(crate) fn forward(factor: &[f32], b: &mut [f32]) {
     for (i, row) in rows(factor, b.len()).enumerate() {
         if let Some((&pivot, row)) = row.split_last() {
             b[i] = (b[i] - dot(row, &b[..i])) / pivot;
@@ -67,9 +67,8 @@ pub(super) fn forward_pair(factor: &[f32], b: &mut [f32], c: &mut [f32]) {
             return;
         };
         if i + 1 == dim {
-            let [x, y] = dot_pair(&b[..i], &c[..i], row);
-            b[i] = (b[i] - x) / row[i];
-            c[i] = (c[i] - y) / row[i];
+            b[i] = (b[i] - dot(&b[..i], row)) / row[i];
+            c[i] = (c[i] - dot(&c[..i], row)) / row[i];
             return;
         }
         let Some((next, below)) = below.split_at_checked(i + 2) else {
@@ -85,7 +84,7 @@ pub(super) fn forward_pair(factor: &[f32], b: &mut [f32], c: &mut [f32]) {
 }
 
 /// Solves L' x = y in place. Costs D^2 / 2 multiplications.
-pub(super) fn backward(factor: &[f32], y: &mut [f32]) {
+pub(crate) fn backward(factor: &[f32], y: &mut [f32]) {
     let dim = y.len();
     for (i, row) in rows(factor, dim).enumerate().rev() {
         if let Some((&pivot, row)) = row.split_last() {
@@ -97,7 +96,7 @@ pub(super) fn backward(factor: &[f32], y: &mut [f32]) {
 }
 
 /// Solves A x = b in place.
-pub(super) fn solve(factor: &[f32], b: &mut [f32]) {
+pub(crate) fn solve(factor: &[f32], b: &mut [f32]) {
     forward(factor, b);
     backward(factor, b);
 }
@@ -130,6 +129,24 @@ mod tests {
             if dim == 2 {
                 let determinant = a(0, 0) * a(1, 1) - a(0, 1) * a(1, 0);
                 assert!((log_determinant - determinant.ln()).abs() < 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn two_right_hand_sides_are_solved_as_one_is() {
+        for dim in 1..8 {
+            let value = |i: usize| ((i * 5) % 7) as f32 - 2.5;
+            let factor: Vec<f32> = (0..triangle(dim)).map(value).collect();
+            let (one, other): (Vec<f32>, Vec<f32>) =
+                (0..dim).map(|i| (value(i + 3), value(2 * i))).unzip();
+            let (mut b, mut c) = (one.clone(), other.clone());
+            forward_pair(&factor, &mut b, &mut c);
+            for (solved, mut right) in [(b, one), (c, other)] {
+                forward(&factor, &mut right);
+                for (a, b) in solved.iter().zip(&right) {
+                    assert!((a - b).abs() <= 1e-4 * (1.0 + b.abs()), "{dim}: {a} {b}");
+                }
             }
         }
     }

@@ -4,7 +4,7 @@
 //! Ronald J. Williams, 1986. Full batch, with momentum and weight decay, from weights that are the
 //! same on every machine.
 
-use super::{Evidence, FitError, Head, Spread, Verdict, add_scaled, dot, split};
+use super::{Evidence, FitError, Head, Spread, Verdict, add_scaled, dot, split, to_floats};
 use crate::embedding::Embedding;
 use crate::pack::Background;
 use crate::samples::Samples;
@@ -101,9 +101,7 @@ impl Parts<'_> {
     fn forward(&mut self, values: &[i8]) {
         // A value of about 1 each.
         let size = libm::sqrtf(values.len() as f32) / 127.0;
-        for (input, &value) in self.input.iter_mut().zip(values) {
-            *input = size * f32::from(value);
-        }
+        to_floats(values, size, self.input);
         for (active, row) in self
             .active
             .iter_mut()

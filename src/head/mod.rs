@@ -16,7 +16,7 @@
 mod auto;
 mod bayes;
 pub mod calibration;
-mod cholesky;
+pub(crate) mod cholesky;
 mod knn;
 mod mlp;
 mod prior;
@@ -27,7 +27,7 @@ mod softmax;
 mod spread;
 #[cfg(test)]
 mod tests;
-mod vector;
+pub(crate) mod vector;
 
 pub use auto::{AutoHead, Choice};
 pub use bayes::BayesHead;
@@ -38,8 +38,9 @@ pub use ridge::RidgeHead;
 pub use slda::SldaHead;
 pub use softmax::SoftmaxHead;
 pub use spread::Spread;
+pub(crate) use spread::squared_distance;
 
-use vector::{add_scaled, dot, dot_pair, dot_square, linear, products, to_floats};
+use vector::{add_scaled, dot, dot_square, linear, products, to_floats};
 
 use crate::embedding::Embedding;
 use crate::samples::Samples;

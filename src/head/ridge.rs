@@ -17,7 +17,7 @@ const PENALTIES: [f32; 5] = [0.03, 0.1, 0.3, 1.0, 3.0];
 /// log-likelihoods, up to this much.
 const SHARPEST: f32 = 30.0;
 
-/// Needs the gram tier. A fit costs at most six times D^3 / 6 + classes * D^2 multiplications, a
+/// Needs the gram tier. A fit costs six times D^3 / 6 + classes * D^2 / 2 multiplications, a
 /// prediction D * classes.
 pub struct RidgeHead<'a> {
     spread: Spread,
@@ -177,7 +177,7 @@ impl Head for RidgeHead<'_> {
     fn logits(&mut self, _: Evidence<'_>, e: Embedding<'_>, visit: impl FnMut(f32)) {
         // Fitted, the weights do not need the mean any more.
         if let Ok([rows, values, _]) = self.parts() {
-            to_floats(e, values);
+            to_floats(e.values(), 1.0, values);
             linear(rows, values, visit);
         }
     }

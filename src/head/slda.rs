@@ -16,15 +16,6 @@ use crate::embedding::Embedding;
 use crate::pack::Background;
 use crate::statistics::Statistics;
 
-/// Where the prior of the covariance comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
-    /// The background: directions in which classes differ count.
-    Background,
-    /// Nowhere: all directions alike.
-    Isotropic,
-}
-
 /// Needs the gram tier to go beyond its prior, and the background to start from more than equal
 /// directions; it works without either. A fit costs about D^3 / 6 + classes * D^2 multiplications
 /// and, with a background, r D (r + D / 2); a prediction D * classes.
@@ -32,6 +23,15 @@ pub struct SldaHead<'a> {
     background: Option<Background<'a>>,
     spread: Spread,
     model: Model<'a>,
+}
+
+/// How many examples the covariance within a class rests on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Balance {
+    /// What its prior counts for.
+    pub prior: f32,
+    /// Examples less classes: one of each says where a class is, and nothing of its scatter.
+    pub learnt: f32,
 }
 
 /// A linear layer that Gaussian classes with one covariance lead to.
@@ -54,15 +54,13 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Solves for the weights, and returns the logarithm of how probable the scatter within the
-    /// classes was, up to a term that is the same for every shape.
+    /// Solves for the weights, and returns what the prior of the covariance counted for.
     pub fn fit(
         &mut self,
         statistics: &Statistics<'_>,
         background: Option<Background<'_>>,
-        shape: Shape,
         spread: &Spread,
-    ) -> Result<f32, FitError> {
+    ) -> Result<Balance, FitError> {
         let (dim, classes) = (statistics.dim(), statistics.classes());
         let rank = background.map_or(0, |b| b.rank);
         let [weights, vector, covariance, words] = split(
@@ -78,21 +76,15 @@ impl<'a> Model<'a> {
         let (examples, scale) = (outlook.examples * dim as f32, prior::scale(spread));
         let variance = spread.within / dim as f32;
         let mut prior = match background {
-            Some(b) if shape == Shape::Background => Prior::new(b, dim, words)?,
-            _ => None,
+            Some(background) => Prior::new(background, dim, words)?,
+            None => None,
         };
-        let log_prior = match &mut prior {
-            Some(prior) => {
-                prior.add_within(examples * scale, covariance);
-                prior.log_determinant() + dim as f32 * libm::logf(examples * scale)
-            }
-            None => {
-                (0..dim).for_each(|i| covariance[triangle(i) + i] += examples * variance);
-                dim as f32 * libm::logf(examples * variance)
-            }
-        };
+        match &mut prior {
+            Some(prior) => prior.add_within(examples * scale, covariance),
+            None => (0..dim).for_each(|i| covariance[triangle(i) + i] += examples * variance),
+        }
         let total = examples + degrees;
-        let log_all = cholesky::factor(covariance, dim, 1e-4 * examples * variance);
+        cholesky::factor(covariance, dim, 1e-4 * examples * variance);
         let sharpness = total * sharpness(statistics, background);
         for (class, row) in statistics.iter().zip(weights.chunks_exact_mut(dim + 1)) {
             let Some((bias, weights)) = row.split_last_mut() else {
@@ -110,14 +102,16 @@ impl<'a> Model<'a> {
             weights.iter_mut().for_each(|w| *w *= sharpness);
             *bias = -0.5 * dot(weights, vector);
         }
-        let dof = examples + dim as f32 + 1.0;
-        Ok(0.5 * (dof * log_prior - (dof + degrees) * log_all))
+        Ok(Balance {
+            prior: examples,
+            learnt: degrees,
+        })
     }
 
     pub fn logits(&mut self, e: Embedding<'_>, visit: impl FnMut(f32)) {
         let sizes = [self.classes * (self.dim + 1), self.dim];
         if let Ok([weights, values]) = split(self.words, sizes) {
-            to_floats(e, values);
+            to_floats(e.values(), 1.0, values);
             linear(weights, values, visit);
         }
     }
@@ -179,8 +173,7 @@ impl Head for SldaHead<'_> {
     fn fit(&mut self, evidence: Evidence<'_>) -> Result<(), FitError> {
         let statistics = evidence.statistics;
         self.spread.fit(statistics);
-        self.model
-            .fit(statistics, self.background, Shape::Background, &self.spread)?;
+        self.model.fit(statistics, self.background, &self.spread)?;
         Ok(())
     }
 

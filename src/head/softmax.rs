@@ -8,7 +8,10 @@
 
 use super::prior::{self, Prior};
 use super::spread::EFFECTIVE_RANK;
-use super::{Evidence, FitError, Head, Spread, Verdict, dot, split, typical_count};
+use super::{
+    Evidence, FitError, Head, Spread, Verdict, add_scaled, dot, linear, split, to_floats,
+    typical_count,
+};
 use crate::embedding::Embedding;
 use crate::pack::Background;
 use crate::samples::Samples;
@@ -21,7 +24,8 @@ pub struct SoftmaxHead<'a> {
     spread: Spread,
     dim: usize,
     classes: usize,
-    /// D weights and a bias for each class; where they started; momentum; a logit for each class.
+    /// D weights and a bias for each class; where they started; momentum; a logit for each class;
+    /// an example.
     words: &'a mut [f32],
     /// Steps of gradient descent.
     pub steps: usize,
@@ -39,7 +43,7 @@ impl<'a> SoftmaxHead<'a> {
     /// Words of memory for `classes` classes of embeddings of length `dim` and a background of
     /// `rank` directions, 0 without.
     pub const fn words(dim: usize, classes: usize, rank: usize) -> usize {
-        classes * (3 * (dim + 1) + 1) + Prior::words(rank)
+        classes * (3 * (dim + 1) + 1) + dim + Prior::words(rank)
     }
 
     /// Starts from the encoder's background.
@@ -59,8 +63,8 @@ impl<'a> SoftmaxHead<'a> {
     fn start(&mut self, statistics: &Statistics<'_>) -> Result<(), FitError> {
         let (dim, size) = (self.dim, self.classes * (self.dim + 1));
         let rank = self.background.map_or(0, |b| b.rank);
-        let sizes = [size, size, size, self.classes, Prior::words(rank)];
-        let [rows, start, momenta, _, words] = split(self.words, sizes)?;
+        let sizes = [size, size, size, self.classes, dim, Prior::words(rank)];
+        let [rows, start, momenta, _, _, words] = split(self.words, sizes)?;
         let mut prior = match self.background {
             Some(background) => Prior::new(background, dim, words)?,
             None => None,
@@ -100,15 +104,15 @@ impl<'a> SoftmaxHead<'a> {
     }
 
     fn step(&mut self, samples: &Samples<'_>) {
-        let (size, row) = (self.classes * (self.dim + 1), self.dim + 1);
-        let sizes = [size, size, size, self.classes];
-        let Ok([rows, start, momenta, logits]) = split(self.words, sizes) else {
+        let size = self.classes * (self.dim + 1);
+        let sizes = [size, size, size, self.classes, self.dim];
+        let Ok([rows, start, momenta, logits, values]) = split(self.words, sizes) else {
             return;
         };
         for ((momentum, weight), start) in momenta.iter_mut().zip(&*rows).zip(&*start) {
             *momentum = *momentum * MOMENTUM - RATE * self.penalty * (weight - start);
         }
-        descend(rows, momenta, logits, samples, row);
+        descend(rows, momenta, logits, values, samples);
         for (weight, momentum) in rows.iter_mut().zip(&*momenta) {
             *weight += momentum;
         }
@@ -120,41 +124,35 @@ fn descend(
     rows: &[f32],
     momenta: &mut [f32],
     logits: &mut [f32],
+    values: &mut [f32],
     samples: &Samples<'_>,
-    row: usize,
 ) {
     let share = RATE / samples.len() as f32;
-    for (label, values) in samples.iter() {
+    for (label, example) in samples.iter() {
+        to_floats(example, 1.0 / 127.0, values);
+        let mut places = logits.iter_mut();
         let mut top = f32::NEG_INFINITY;
-        for (logit, weights) in logits.iter_mut().zip(rows.chunks_exact(row)) {
-            *logit = logit_of(weights, values);
-            top = top.max(*logit);
-        }
+        linear(rows, values, |logit| {
+            top = top.max(logit);
+            if let Some(place) = places.next() {
+                *place = logit;
+            }
+        });
         let mut total = 0.0;
         for logit in logits.iter_mut() {
             *logit = libm::expf(*logit - top);
             total += *logit;
         }
-        for (class, (momentum, &odds)) in
-            momenta.chunks_exact_mut(row).zip(logits.iter()).enumerate()
-        {
+        let momenta = momenta.chunks_exact_mut(values.len() + 1);
+        for (class, (momentum, &odds)) in momenta.zip(logits.iter()).enumerate() {
             let target = if class == label { 1.0 } else { 0.0 };
             let step = share * (odds / total - target);
-            for (m, &v) in momentum.iter_mut().zip(values) {
-                *m -= step * (f32::from(v) / 127.0);
+            add_scaled(momentum, -step, values);
+            if let Some(bias) = momentum.last_mut() {
+                *bias -= step;
             }
-            momentum[row - 1] -= step;
         }
     }
-}
-
-/// Weights times x = values / 127, plus the bias at their end.
-fn logit_of(weights: &[f32], values: &[i8]) -> f32 {
-    let dot = weights
-        .iter()
-        .zip(values)
-        .fold(0.0f32, |sum, (&w, &v)| sum + w * f32::from(v));
-    dot / 127.0 + weights.last().copied().unwrap_or(0.0)
 }
 
 impl Head for SoftmaxHead<'_> {
@@ -174,9 +172,12 @@ impl Head for SoftmaxHead<'_> {
     }
 
     fn logits(&mut self, _: Evidence<'_>, e: Embedding<'_>, visit: impl FnMut(f32)) {
-        let rows = self.words.chunks_exact(self.dim + 1).take(self.classes);
-        rows.map(|weights| logit_of(weights, e.values()))
-            .for_each(visit);
+        let size = self.classes * (self.dim + 1);
+        // Where the momenta were.
+        if let Ok([rows, _, values]) = split(self.words, [size, size, self.dim]) {
+            to_floats(e.values(), 1.0 / 127.0, values);
+            linear(rows, values, visit);
+        }
     }
 
     fn verdict(&self, evidence: Evidence<'_>, class: usize, e: Embedding<'_>) -> Verdict {

@@ -40,7 +40,7 @@ impl Spread {
         }
     }
 
-    pub(super) fn fit(&mut self, statistics: &Statistics<'_>) {
+    pub(crate) fn fit(&mut self, statistics: &Statistics<'_>) {
         let (mut scatter, mut degrees) = (self.prior * PRIOR_EXAMPLES, PRIOR_EXAMPLES);
         for class in statistics.iter() {
             let n = class.count as f32;
@@ -87,7 +87,7 @@ fn squared_norm(sums: &[i32]) -> f32 {
 }
 
 /// From the embedding to the class's mean, in integers until the last step.
-pub(super) fn squared_distance(class: &Class<'_>, e: Embedding<'_>) -> f32 {
+pub(crate) fn squared_distance(class: &Class<'_>, e: Embedding<'_>) -> f32 {
     let products = class
         .sums
         .iter()

@@ -195,25 +195,21 @@ fn auto_says_what_it_picked() {
         });
         found.unwrap()
     };
-    assert_eq!(choice(None, &EXAMPLES, true), Choice::NoBackground);
-    assert_eq!(choice(prior, &EXAMPLES, false), Choice::BackgroundAlone);
+    // Nine examples of three classes; a prior worth D = 6.
+    let learnt = 6.0;
+    assert_eq!(
+        choice(None, &EXAMPLES, true),
+        Choice::Learnt { start: 6.0, learnt }
+    );
+    let blend = Choice::Blend {
+        background: 6.0,
+        learnt,
+    };
+    assert_eq!(choice(prior, &EXAMPLES, true), blend);
+    assert_eq!(choice(prior, &EXAMPLES, false), Choice::Background);
     let one_each = [EXAMPLES[0], EXAMPLES[3], EXAMPLES[6]];
-    assert_eq!(choice(prior, &one_each, true), Choice::BackgroundAlone);
-    let fits = choice(prior, &EXAMPLES, true);
-    assert!(
-        matches!(fits, Choice::BackgroundFits(nats) if nats > 0.0),
-        "{fits:?}"
-    );
-    // Examples that scatter exactly where the background says that none do.
-    let odd: Vec<(&str, [i8; DIM])> = (0..12)
-        .map(|i: i8| ("a", [100 - 16 * i, 90 - 14 * ((7 * i) % 12), 1, 0, -1, 0]))
-        .collect();
-    let misfits = choice(prior, &odd, true);
-    assert!(
-        matches!(misfits, Choice::BackgroundMisfits(nats) if nats > 0.0),
-        "{misfits:?}"
-    );
-    assert!(std::format!("{misfits}").contains("worse"));
+    assert_eq!(choice(prior, &one_each, true), Choice::Background);
+    assert!(std::format!("{blend}").contains("50 % from the encoder's background"));
 }
 
 /// The rate is the user's: fewer false accepts, a higher threshold; beyond the table no promise.

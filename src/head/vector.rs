@@ -1,11 +1,10 @@
 //! Sums of products, in one fixed order. Four at a time: a microcontroller spends more on the loop
-//! than on the products, and each of four sums can go on while the others are being rounded.
-
-use crate::embedding::Embedding;
+//! than on the products, and four sums need not wait for each other. Two vectors at a time: a
+//! product costs two loads, so what is loaded is used twice.
 
 /// Sum of products over what both have. Product i goes into sum i mod 4; then those four are
 /// added, then the products after the last whole four.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let n = a.len().min(b.len());
     let (a, a_rest) = a[..n].as_chunks::<4>();
     let (b, b_rest) = b[..n].as_chunks::<4>();
@@ -19,7 +18,7 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// [`dot`] of each of two vectors with a third, of which what is loaded serves both; as long as the
 /// shortest.
-pub(super) fn dot_pair(a: &[f32], b: &[f32], c: &[f32]) -> [f32; 2] {
+fn dot_pair(a: &[f32], b: &[f32], c: &[f32]) -> [f32; 2] {
     let n = a.len().min(b.len()).min(c.len());
     let (a, a_rest) = a[..n].as_chunks::<4>();
     let (b, b_rest) = b[..n].as_chunks::<4>();
@@ -75,7 +74,7 @@ fn total(sums: [f32; 4]) -> f32 {
 }
 
 /// a += factor * b, over what both have.
-pub(super) fn add_scaled(a: &mut [f32], factor: f32, b: &[f32]) {
+pub(crate) fn add_scaled(a: &mut [f32], factor: f32, b: &[f32]) {
     let n = a.len().min(b.len());
     let (a, a_rest) = a[..n].as_chunks_mut::<4>();
     let (b, b_rest) = b[..n].as_chunks::<4>();
@@ -117,9 +116,47 @@ pub(super) fn linear(rows: &[f32], values: &[f32], mut visit: impl FnMut(f32)) {
     });
 }
 
-/// The embedding as floats, -127 to 127.
-pub(super) fn to_floats(e: Embedding<'_>, out: &mut [f32]) {
-    for (out, &value) in out.iter_mut().zip(e.values()) {
-        *out = f32::from(value);
+/// An embedding's values as floats, times a factor.
+pub(super) fn to_floats(values: &[i8], factor: f32, out: &mut [f32]) {
+    for (out, &value) in out.iter_mut().zip(values) {
+        *out = factor * f32::from(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    /// Not sums of powers of two: every order of adding has other bits.
+    fn vector(seed: usize, length: usize) -> Vec<f32> {
+        (0..length)
+            .map(|i| ((seed + 7 * i) % 23) as f32 / 11.3 - 0.9)
+            .collect()
+    }
+
+    #[test]
+    fn two_at_a_time_have_the_bits_of_one() {
+        for length in 0..20 {
+            let [a, b, c, d] = [1, 5, 9, 13].map(|seed| vector(seed, length));
+            assert_eq!(dot_pair(&a, &b, &c), [dot(&a, &c), dot(&b, &c)]);
+            assert_eq!(
+                dot_square([&a, &b], [&c, &d]),
+                [dot(&a, &c), dot(&b, &c), dot(&a, &d), dot(&b, &d)]
+            );
+            let exact: f64 = a.iter().zip(&c).map(|(&a, &c)| f64::from(a * c)).sum();
+            assert!((f64::from(dot(&a, &c)) - exact).abs() < 1e-4, "{length}");
+        }
+    }
+
+    #[test]
+    fn rows_may_be_odd_in_number() {
+        for rows in 0..5 {
+            let (matrix, vector) = (vector(3, rows * 6), vector(8, 5));
+            let mut seen = Vec::new();
+            linear(&matrix, &vector, |logit| seen.push(logit));
+            let expected = matrix.chunks(6).map(|row| dot(row, &vector) + row[5]);
+            assert_eq!(seen, expected.collect::<Vec<_>>());
+        }
     }
 }

@@ -4,156 +4,106 @@
 //! Episodes say which windows, never what is made of them, so that every feature and every head
 //! is asked the very same questions. For one seed, episode i has the same subjects, classes and
 //! queries at every number of shots, and its support at k shots is the first k of that at k + 1.
+//! Beside the queries each episode has strangers: windows of classes that it does not teach.
 
+mod error;
+mod protocol;
 mod score;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::ops::Range;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::dataset::{Dataset, Window};
+use crate::dataset::{Dataset, Recording, Window};
 
-pub use score::Score;
+pub use error::EpisodeError;
+pub use protocol::{Cut, Protocol};
+pub use score::{Score, interval};
 
 /// Episodes that a table's cell is measured over.
 pub const EPISODES: usize = 600;
 /// Queries of each class in an episode, fewer where the recordings do not have as many windows.
 pub const QUERIES: usize = 15;
-
-/// What separates support from queries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// Both from one subject: support from the first third of each recording, queries from the
-    /// rest of it after a gap. Both sides count as one subject.
-    SameWearer,
-    /// Support from all recordings of one subject, queries from those of another.
-    NextWearer,
-}
-
-impl Protocol {
-    /// Both, in the order of the tables.
-    pub const ALL: [Protocol; 2] = [Protocol::SameWearer, Protocol::NextWearer];
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Protocol::SameWearer => "same wearer",
-            Protocol::NextWearer => "next wearer",
-        })
-    }
-}
-
-/// How recordings are cut, in samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut {
-    /// Samples in a window.
-    pub length: usize,
-    /// Samples from one window's start to the next one's.
-    pub hop: usize,
-    /// Samples between the first third of a recording and its first query, at least.
-    pub gap: usize,
-}
-
-impl Default for Cut {
-    /// The watch protocol's: 128, 32 and 128.
-    fn default() -> Cut {
-        Cut {
-            length: 128,
-            hop: 32,
-            gap: 128,
-        }
-    }
-}
-
-/// Why there are no episodes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EpisodeError {
-    /// The data has too few classes.
-    #[error("{need}-way episodes need {need} classes, the data has {have}; ask for fewer ways")]
-    TooFewClasses {
-        /// Labelled classes in the data.
-        have: usize,
-        /// The ways asked for.
-        need: usize,
-    },
-    /// The data has too few subjects.
-    #[error("the {protocol} protocol needs {need} subjects (array group), the data has {have}")]
-    TooFewSubjects {
-        /// The protocol.
-        protocol: Protocol,
-        /// Subjects in the data.
-        have: usize,
-        /// 1 or 2.
-        need: usize,
-    },
-    /// A subject's recordings of a class are too short.
-    #[error(
-        "subject {subject} has {have} {set} windows of class {class}, {need} are needed; \
-         ask for fewer shots or leave that subject or class out"
-    )]
-    TooFewWindows {
-        /// "support" or "query".
-        set: &'static str,
-        /// The class's name.
-        class: String,
-        /// The group.
-        subject: u32,
-        /// Windows that there are.
-        have: usize,
-        /// Windows that are needed.
-        need: usize,
-    },
-    /// Something was asked for zero times.
-    #[error("ways and shots must each be at least 1")]
-    Zero,
-}
+/// Strangers of each class in an episode, fewer where there are not as many.
+pub const STRANGERS: usize = 4;
+/// Of the groups, so many in a hundred teach in [`Protocol::NextGroup`]; the others are asked.
+const TEACHING: usize = 60;
 
 /// One episode. Windows are indices into [`Sampler::windows`], way by way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Episode {
-    /// Whose windows are the support.
-    pub support_subject: u32,
-    /// Whose windows are the queries.
-    pub query_subject: u32,
     /// The class (index into [`Dataset::labels`]) of each way.
     pub classes: Vec<usize>,
     /// [ways, shots]: what the learner is taught, in that order.
     pub support: Vec<Vec<usize>>,
     /// [ways, 1..=15]: what it is asked.
     pub query: Vec<Vec<usize>>,
+    /// [ways, 1..=15]: whose each query is.
+    pub groups: Vec<Vec<u32>>,
+    /// Classes that are not taught, and up to 4 windows of each from where the queries are from.
+    pub strangers: Vec<(usize, Vec<usize>)>,
 }
 
-/// Window indices by subject and class.
+/// Window indices by subject and class; under [`ANYONE`] where whole groups are dealt.
 type Cells = BTreeMap<(u32, usize), Vec<usize>>;
+
+const ANYONE: u32 = 0;
+
+/// Whose windows one side of an episode is made of.
+enum Side {
+    One(u32),
+    These(BTreeSet<u32>),
+    Others(BTreeSet<u32>),
+}
 
 /// Draws episodes from the labelled recordings of a dataset.
 pub struct Sampler {
     protocol: Protocol,
     labels: Vec<String>,
     windows: Vec<Window>,
+    /// Whose each window is.
+    groups: Vec<u32>,
     subjects: Vec<u32>,
     classes: Vec<usize>,
+    /// Classes that are never taught.
+    strangers: Vec<usize>,
     support: Cells,
     query: Cells,
 }
 
 impl Sampler {
     /// Sorts the windows of `data` into those that may be support and those that may be queries.
-    /// Unlabelled recordings are left out.
+    /// Unlabelled recordings are left out. In each episode the classes that it does not teach are
+    /// its strangers.
     pub fn new(data: &Dataset, protocol: Protocol, cut: Cut) -> Sampler {
+        Self::with_strangers(data, protocol, cut, &BTreeSet::new())
+    }
+
+    /// Keeps `strangers` apart: classes that are never taught, and with any of them no other class
+    /// is a stranger.
+    pub fn with_strangers(
+        data: &Dataset,
+        protocol: Protocol,
+        cut: Cut,
+        strangers: &BTreeSet<usize>,
+    ) -> Sampler {
         let windows = data.windows(cut.length, cut.hop);
-        let labelled = || data.recordings.iter().filter(|r| r.class.is_some());
+        let taught = |r: &&Recording| r.class.is_some_and(|c| !strangers.contains(&c));
+        let taught = || data.recordings.iter().filter(taught);
         let mut sampler = Sampler {
             protocol,
             labels: data.labels.clone(),
-            subjects: distinct(labelled().map(|r| r.group)),
-            classes: distinct(labelled().filter_map(|r| r.class)),
+            groups: windows
+                .iter()
+                .map(|w| data.recordings[w.recording].group)
+                .collect(),
+            subjects: distinct(taught().map(|r| r.group)),
+            classes: distinct(taught().filter_map(|r| r.class)),
+            strangers: strangers.iter().copied().collect(),
             support: Cells::new(),
             query: Cells::new(),
             windows,
@@ -163,12 +113,16 @@ impl Sampler {
             let Some(class) = recording.class else {
                 continue;
             };
-            let cell = (recording.group, class);
             let rows = window.start..window.start + cut.length;
-            let (support, query) = match protocol {
-                Protocol::SameWearer => same_wearer(&recording.rows, &rows, cut.gap),
-                Protocol::NextWearer => (true, true),
+            let (group, support, query) = match protocol {
+                Protocol::SameWearer => {
+                    let (support, query) = same_wearer(&recording.rows, &rows, cut.gap);
+                    (recording.group, support, query)
+                }
+                Protocol::NextWearer => (recording.group, true, true),
+                Protocol::NextGroup => (ANYONE, true, true),
             };
+            let cell = (group, class);
             if support {
                 sampler.support.entry(cell).or_default().push(index);
             }
@@ -203,7 +157,7 @@ impl Sampler {
     ) -> Result<Vec<Episode>, EpisodeError> {
         self.check(ways, shots)?;
         let episode = |number| self.episode(ways, shots, number, seed);
-        Ok((0..count as u64).map(episode).collect())
+        (0..count as u64).map(episode).collect()
     }
 
     fn check(&self, ways: usize, shots: usize) -> Result<(), EpisodeError> {
@@ -217,7 +171,7 @@ impl Sampler {
         let protocol = self.protocol;
         let need = match protocol {
             Protocol::SameWearer => 1,
-            Protocol::NextWearer => 2,
+            Protocol::NextWearer | Protocol::NextGroup => 2,
         };
         let have = self.subjects.len();
         if have < need {
@@ -226,6 +180,10 @@ impl Sampler {
                 have,
                 need,
             });
+        }
+        if protocol == Protocol::NextGroup {
+            // How many examples there are depends on how the groups fall.
+            return Ok(());
         }
         for (set, cells, need) in [("support", &self.support, shots), ("query", &self.query, 1)] {
             for (&subject, &class) in product(&self.subjects, &self.classes) {
@@ -247,35 +205,103 @@ impl Sampler {
 
     /// A stream of random numbers for each episode, of which it uses as many at any number of
     /// shots: whole cells are shuffled, then cut.
-    fn episode(&self, ways: usize, shots: usize, number: u64, seed: u64) -> Episode {
+    fn episode(
+        &self,
+        ways: usize,
+        shots: usize,
+        number: u64,
+        seed: u64,
+    ) -> Result<Episode, EpisodeError> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(number);
-        let subjects = shuffled(&self.subjects, &mut rng);
-        let (support_subject, query_subject) = match self.protocol {
-            Protocol::SameWearer => (subjects[0], subjects[0]),
-            Protocol::NextWearer => (subjects[0], subjects[1]),
-        };
+        let (teacher, asked) = self.sides(&mut rng);
         let mut classes = shuffled(&self.classes, &mut rng);
         classes.truncate(ways);
-        let mut draw = |cells: &Cells, subject: u32, class: usize, count: usize| {
-            let mut windows = shuffled(&cells[&(subject, class)], &mut rng);
-            windows.truncate(count);
-            windows
+        let (mut support, mut query) = (Vec::new(), Vec::new());
+        for &class in &classes {
+            let windows = self.draw(&self.support, &teacher, class, shots, &mut rng);
+            support.push(self.enough("support", class, windows, shots)?);
+        }
+        for &class in &classes {
+            let windows = self.draw(&self.query, &asked, class, QUERIES, &mut rng);
+            query.push(self.enough("query", class, windows, 1)?);
+        }
+        let others = match self.strangers.is_empty() {
+            true => &self.classes,
+            false => &self.strangers,
         };
-        let support = classes
-            .iter()
-            .map(|&class| draw(&self.support, support_subject, class, shots))
+        let strangers = others.iter().filter(|class| !classes.contains(class));
+        let strangers = strangers
+            .map(|&class| {
+                let windows = self.draw(&self.query, &asked, class, STRANGERS, &mut rng);
+                (class, windows)
+            })
             .collect();
-        let query = classes
-            .iter()
-            .map(|&class| draw(&self.query, query_subject, class, QUERIES))
-            .collect();
-        Episode {
-            support_subject,
-            query_subject,
+        let group = |&window: &usize| self.groups[window];
+        Ok(Episode {
+            groups: query
+                .iter()
+                .map(|windows: &Vec<usize>| windows.iter().map(group).collect())
+                .collect(),
             classes,
             support,
             query,
+            strangers,
+        })
+    }
+
+    /// Who teaches, and who is asked.
+    fn sides(&self, rng: &mut ChaCha8Rng) -> (Side, Side) {
+        let mut subjects = shuffled(&self.subjects, rng);
+        match self.protocol {
+            Protocol::SameWearer => (Side::One(subjects[0]), Side::One(subjects[0])),
+            Protocol::NextWearer => (Side::One(subjects[0]), Side::One(subjects[1])),
+            Protocol::NextGroup => {
+                subjects.truncate((subjects.len() * TEACHING / 100).max(1));
+                let teaching: BTreeSet<u32> = subjects.into_iter().collect();
+                (Side::These(teaching.clone()), Side::Others(teaching))
+            }
+        }
+    }
+
+    /// Up to `count` windows of a class.
+    fn draw(
+        &self,
+        cells: &Cells,
+        side: &Side,
+        class: usize,
+        count: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<usize> {
+        let cell = |group| cells.get(&(group, class)).map_or(&[][..], Vec::as_slice);
+        let of = |keep: &dyn Fn(u32) -> bool| -> Vec<usize> {
+            let all = cell(ANYONE).iter().copied();
+            all.filter(|&w| keep(self.groups[w])).collect()
+        };
+        let mut windows = match side {
+            Side::One(group) => shuffled(cell(*group), rng),
+            Side::These(groups) => shuffled(&of(&|g| groups.contains(&g)), rng),
+            Side::Others(groups) => shuffled(&of(&|g| !groups.contains(&g)), rng),
+        };
+        windows.truncate(count);
+        windows
+    }
+
+    fn enough(
+        &self,
+        set: &'static str,
+        class: usize,
+        windows: Vec<usize>,
+        need: usize,
+    ) -> Result<Vec<usize>, EpisodeError> {
+        match windows.len() {
+            have if have < need => Err(EpisodeError::TooFewExamples {
+                set,
+                class: self.labels[class].clone(),
+                have,
+                need,
+            }),
+            _ => Ok(windows),
         }
     }
 }

@@ -4,34 +4,39 @@
 //! heads then learn and predict on the int8 embeddings, so that rows differ in the features only.
 
 mod args;
+mod cells;
+mod export;
 pub(crate) mod heads;
 pub(crate) mod open;
+mod open_set;
+mod outcome;
 mod parallel;
+mod plot;
 pub(crate) mod progress;
 mod random;
+mod reliability;
+mod rows;
 pub(crate) mod select;
 pub(crate) mod space;
+mod stored;
+mod strangers;
 mod stream;
 mod table;
+mod task;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
-
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 
 pub use self::args::Args;
-use self::heads::{HeadKind, answers};
-use self::open::Opened;
-use self::progress::Progress;
-use self::select::{distinct_groups, list, select};
-use self::space::{Input, Space};
+use self::cells::Answers;
+use self::heads::HeadKind;
+use self::rows::{Measured, unmeasured};
+use self::space::Embedded;
 use self::stream::Streams;
-use self::table::{Report, Row};
-use crate::dataset::Dataset;
-use crate::episode::{Cut, Episode, Protocol, Sampler, Score};
+use self::table::Report;
+use self::task::Task;
 use crate::error::{Failure, Outcome};
-use crate::features::Feature;
 
 /// Runs the command.
 pub fn run(args: Args) -> Outcome {
@@ -46,279 +51,62 @@ pub fn run(args: Args) -> Outcome {
     Ok(())
 }
 
-/// How the recordings are cut for an encoder.
-fn cut(input: &Input) -> Cut {
-    Cut {
-        length: input.window,
-        hop: input.hop,
-        gap: input.window,
-    }
-}
-
 fn measure(args: &Args) -> Result<Report, Failure> {
     let mut notes = Vec::new();
-    let opened = open_all(args)?;
-    let input = opened.first().context("no encoder")?.input;
-    let all = load(&args.data, &input)?;
-    let data = select(
-        &all,
-        args.classes.as_deref(),
-        args.groups.as_ref(),
-        args.ways,
-    )?;
-    let (background, background_name) = match &args.background {
-        Some(path) => (load(path, &input)?, path.display().to_string()),
-        None => {
-            notes.push(
-                "without --background, the rivals are standardised on the evaluation data itself \
-                 (all its windows, without labels), which favours them"
-                    .to_owned(),
-            );
-            (all, args.data.display().to_string())
-        }
-    };
-    let spaces = spaces(opened, &background, &input, args.seed, &mut notes)?;
-    let cells = cells(args, &data, &input, &mut notes)?;
+    let task = Task::new(args, &mut notes)?;
+    let cells = cells::draw(args, &task, &mut notes)?;
     let kinds = args.heads();
-    let mut results = Vec::new();
-    for space in &spaces {
-        results.push(space_results(
-            space, &data, &input, &cells, &kinds, &mut notes,
-        )?);
+    let mut answers: Vec<Answers> = Vec::new();
+    let mut first: Option<Embedded> = None;
+    for space in &task.spaces {
+        let (embedded, found) =
+            cells::answer(space, &task, &cells, &kinds, args.false_accepts, &mut notes)?;
+        first.get_or_insert(embedded);
+        answers.push(found);
     }
-    let names = Names {
+    let measured = Measured {
         args,
-        spaces: &spaces,
+        task: &task,
         kinds: &kinds,
+        cells: &cells,
+        answers: &answers,
     };
-    let rows = rows(&names, &cells, &results);
+    let rows = measured.rows();
+    if let Some(path) = &args.plot {
+        plot::write(path, &rows)?;
+    }
+    if let (Some(path), Some(embedded)) = (&args.export, &first) {
+        export::write(path, &measured, embedded)?;
+    }
     let stream = match args.stream {
-        true => streams(&names, &data, input, &mut notes)?,
+        true => streams(args, &task, &kinds, &mut notes)?,
         false => Vec::new(),
     };
-    let headline = format!(
-        "{}: {} subjects, {} windows of {} x {}; background {background_name}; seed {}",
-        args.data.display(),
-        distinct_groups(&data).len(),
-        data.windows(input.window, input.hop).len(),
-        input.window,
-        input.channels,
-        args.seed,
-    );
     Ok(Report {
+        auto_minus_best: measured.auto_minus_best(),
+        open_set: measured.open_set(),
         rows,
         stream,
         notes,
         seed: args.seed,
-        headline,
+        headline: task.headline.clone(),
     })
 }
 
-fn open_all(args: &Args) -> Result<Vec<Opened>, Failure> {
-    let paths = std::iter::once(&args.encoder).chain(&args.against);
-    let opened: Vec<Opened> = paths.map(|p| open::open(p)).collect::<Result<_, _>>()?;
-    let window = |input: &Input| (input.channels, input.window, input.hop);
-    for pair in opened.windows(2) {
-        if let [first, other] = pair
-            && window(&first.input) != window(&other.input)
-        {
-            return Err(anyhow!(
-                "{} takes windows of {} x {}, hop {}, and {} of {} x {}, hop {}: they can't answer the same episodes; evaluate them one by one",
-                first.space.name(),
-                first.input.window,
-                first.input.channels,
-                first.input.hop,
-                other.space.name(),
-                other.input.window,
-                other.input.channels,
-                other.input.hop,
-            )
-            .into());
-        }
-    }
-    Ok(opened)
-}
-
-/// Recordings that fit the encoder and hold at least one window.
-fn load(path: &Path, input: &Input) -> anyhow::Result<Dataset> {
-    let data = Dataset::load(path)?;
-    input.check(&data, path)?;
-    if data.windows(input.window, input.hop).is_empty() {
-        return Err(anyhow!(
-            "no recording in {} is as long as a window ({} time steps)",
-            path.display(),
-            input.window
-        ));
-    }
-    Ok(data)
-}
-
-/// The rows' features: encoders first, in the order given, then what needs no pretraining.
-fn spaces(
-    opened: Vec<Opened>,
-    background: &Dataset,
-    input: &Input,
-    seed: u64,
-    notes: &mut Vec<String>,
-) -> anyhow::Result<Vec<Space>> {
-    let (mut spaces, mut twin) = (Vec::new(), None);
-    for Opened { space, file, .. } in opened {
-        if let (Some(file), None) = (&file, &twin) {
-            let mut random = open::random_twin(file, background, seed)?;
-            random.encoder = space.encoder.clone();
-            twin = Some(random);
-        }
-        spaces.push(space);
-    }
-    if twin.is_none() {
-        notes.push(
-            "no random-initialised encoder: its shape is known from an .onnx only".to_owned(),
-        );
-    }
-    spaces.extend(twin);
-    for feature in [Feature::HandMade, Feature::RawWindow] {
-        spaces.push(open::plain(feature, background, input)?);
-    }
-    Ok(spaces)
-}
-
-/// One cell of the table: a protocol and a number of shots. No episodes where there are not
-/// enough windows.
-struct Cell {
-    protocol: Protocol,
-    shots: usize,
-    episodes: Vec<Episode>,
-}
-
-fn cells(
+fn streams(
     args: &Args,
-    data: &Dataset,
-    input: &Input,
-    notes: &mut Vec<String>,
-) -> anyhow::Result<Vec<Cell>> {
-    let (mut cells, mut reasons) = (Vec::new(), Vec::new());
-    for protocol in args.protocols() {
-        let sampler = Sampler::new(data, protocol, cut(input));
-        for &shots in &args.shots {
-            let drawn = sampler.episodes(args.ways, shots, args.episodes, args.seed);
-            let episodes = drawn.unwrap_or_else(|why| {
-                reasons.push(format!("{protocol}, {shots}-shot: {why}"));
-                Vec::new()
-            });
-            cells.push(Cell {
-                protocol,
-                shots,
-                episodes,
-            });
-        }
-    }
-    if cells.iter().all(|c| c.episodes.is_empty()) {
-        return Err(anyhow!("there are no episodes: {}", list(reasons)));
-    }
-    notes.extend(reasons.into_iter().map(|why| format!("n/a: {why}")));
-    Ok(cells)
-}
-
-/// What one space answered: by cell, then by head, then by episode.
-type Answers = Vec<Vec<Vec<(u32, f64)>>>;
-
-fn space_results(
-    space: &Space,
-    data: &Dataset,
-    input: &Input,
-    cells: &[Cell],
+    task: &Task,
     kinds: &[HeadKind],
     notes: &mut Vec<String>,
-) -> anyhow::Result<Answers> {
-    let embedded = space.embed(data, &data.windows(input.window, input.hop))?;
-    if embedded.silent() > 0 {
-        notes.push(format!(
-            "{}: {} windows carry no signal and count as wrong",
-            space.name(),
-            embedded.silent()
-        ));
-    }
-    let episodes = cells.iter().map(|c| c.episodes.len()).sum::<usize>() * kinds.len();
-    let progress = Progress::new(format!("episodes, {}", space.name()), episodes);
-    let answer = |cell: &Cell| {
-        let by_head = kinds.iter();
-        by_head
-            .map(
-                |&kind| match space.background.is_some() || kind.runs_without_background() {
-                    true => answers(space, &embedded, kind, &cell.episodes, &progress),
-                    false => Ok(Vec::new()),
-                },
-            )
-            .collect()
-    };
-    cells.iter().map(answer).collect()
-}
-
-/// What names a row.
-struct Names<'a> {
-    args: &'a Args,
-    spaces: &'a [Space],
-    kinds: &'a [HeadKind],
-}
-
-impl Names<'_> {
-    fn row(&self, space: &Space, kind: HeadKind, protocol: Protocol, shots: usize) -> Row {
-        Row {
-            dataset: self.args.data.display().to_string(),
-            encoder: space.encoder.clone(),
-            features: space.features.name(),
-            head: kind.name(),
-            protocol: match protocol {
-                Protocol::SameWearer => "same-wearer",
-                Protocol::NextWearer => "next-wearer",
-            },
-            ways: self.args.ways,
-            shots,
-            chance: 1.0 / self.args.ways as f64,
-            accuracy: None,
-            ci95: None,
-            ci95_groups: None,
-            episodes: 0,
-            difference: None,
-            difference_ci95: None,
-            difference_ci95_groups: None,
-            name: space.name(),
-        }
-    }
-}
-
-/// Cell by cell, head by head, so that rivals stand below each other.
-fn rows(names: &Names<'_>, cells: &[Cell], results: &[Answers]) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for (c, cell) in cells.iter().enumerate() {
-        for (h, &kind) in names.kinds.iter().enumerate() {
-            let first = &results[0][c][h];
-            for (s, (space, answers)) in names.spaces.iter().zip(results).enumerate() {
-                let own = &answers[c][h];
-                let paired = own.iter().zip(first).map(|(a, b)| (a.0, a.1 - b.1));
-                let difference = Score::over(&paired.collect::<Vec<_>>()).filter(|_| s > 0);
-                let row = names.row(space, kind, cell.protocol, cell.shots);
-                rows.push(row.score(Score::over(own), difference));
-            }
-        }
-    }
-    rows
-}
-
-fn streams(
-    names: &Names<'_>,
-    data: &Dataset,
-    input: Input,
-    notes: &mut Vec<String>,
 ) -> anyhow::Result<Vec<stream::StreamRow>> {
-    let (args, first) = (names.args, names.spaces.first().context("no encoder")?);
+    let first = task.spaces.first().context("no encoder")?;
     let mut rows = Vec::new();
-    for &shots in &args.shots {
-        match Streams::new(data, first, input, args.ways, shots, args.seed) {
+    for shots in args.shots() {
+        match Streams::new(&task.data, first, task.input, args.ways, shots, args.seed) {
             Ok(streams) => {
-                for space in names.spaces {
-                    let row = names.row(space, HeadKind::Prototype, Protocol::SameWearer, shots);
-                    rows.extend(streams.run(space, names.kinds, &row)?);
+                for space in &task.spaces {
+                    let row = unmeasured(args, &task.dataset, space, HeadKind::Prototype);
+                    rows.extend(streams.run(space, kinds, &table::Row { shots, ..row })?);
                 }
             }
             Err(why) => notes.push(format!("no streams at {shots} shots: {why:#}")),

@@ -4,9 +4,11 @@
 
 writes OUT/{background,target,other}/WORD/VOICE.wav: 16 kHz, mono, 16 bit. A clip is as long as
 the word, silence cut off at both ends. The voice is the group: a learner is asked in voices that it
-was not taught in. Needs numpy and espeak-ng (Debian: python3-numpy espeak-ng).
+was not taught in, and the background has voices of its own. Needs numpy and espeak-ng (Debian:
+python3-numpy espeak-ng).
 """
 
+import hashlib
 import io
 import subprocess
 import sys
@@ -20,12 +22,19 @@ RATE = 16_000
 HERE = Path(__file__).parent
 
 
-def voices():
-    """The variants' file names, each once."""
+BACKGROUND_VOICES = 35
+
+
+def voices(role):
+    """The variants' file names, each once: those first by hash are the background's."""
     table = subprocess.run(
         ["espeak-ng", "--voices=variant"], capture_output=True, text=True, check=True
     ).stdout
-    return sorted({line.split("!v/")[1].split()[0] for line in table.splitlines() if "!v/" in line})
+    names = {line.split("!v/")[1].split()[0] for line in table.splitlines() if "!v/" in line}
+    names = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+    if role == "background":
+        return names[:BACKGROUND_VOICES]
+    return names[BACKGROUND_VOICES:]
 
 
 def speak(word, voice):
@@ -66,7 +75,7 @@ def main(out):
     jobs = []
     for line in (HERE / "words.txt").read_text().splitlines():
         role, *words = line.split()
-        jobs += [(out / role / word, word, voice) for word in words for voice in voices()]
+        jobs += [(out / role / word, word, voice) for word in words for voice in voices(role)]
     with ThreadPoolExecutor() as threads:
         made = sum(threads.map(lambda job: save(*job), jobs))
     print(f"{made} clips of {len(jobs)} in {out}")

@@ -32,44 +32,53 @@ impl Score {
     /// answered right. Differences of two such fractions (paired heads or features) do as well.
     /// `None` where there are no episodes.
     pub fn over(results: &[(u32, f64)]) -> Option<Score> {
-        let n = results.len() as f64;
-        let accuracy = results.iter().map(|(_, a)| a).sum::<f64>() / n;
-        let squares: f64 = results.iter().map(|(_, a)| (a - accuracy).powi(2)).sum();
+        let means: Vec<f64> = results.iter().map(|r| r.1).collect();
+        Score::of(&means, results.iter().copied())
+    }
+
+    /// The same where an episode's queries are of several groups: `means` has the fraction of each
+    /// episode, `parts` the group of each query and whether it was answered right, 0 or 1.
+    pub fn of(means: &[f64], parts: impl Iterator<Item = (u32, f64)>) -> Option<Score> {
+        let n = means.len() as f64;
+        let accuracy = means.iter().sum::<f64>() / n;
+        let squares: f64 = means.iter().map(|a| (a - accuracy).powi(2)).sum();
         // One episode alone has no spread; 0 would claim certainty, infinity is the truth.
         let deviation = if n > 1.0 {
             (squares / (n - 1.0)).sqrt()
         } else {
             f64::INFINITY
         };
-        (!results.is_empty()).then(|| Score {
+        (!means.is_empty()).then(|| Score {
             accuracy,
             ci95: 1.96 * deviation / n.sqrt(),
-            ci95_groups: bootstrap(results),
-            episodes: results.len(),
+            ci95_groups: interval(parts).map(|(low, high)| (high - low) / 2.0),
+            episodes: means.len(),
         })
     }
 }
 
-/// Draws as many subjects as there are, with replacement, each with all its episodes.
-fn bootstrap(results: &[(u32, f64)]) -> Option<f64> {
-    let mut subjects: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
-    for &(subject, accuracy) in results {
-        let (sum, count) = subjects.entry(subject).or_default();
-        *sum += accuracy;
+/// The 95 % percentile bootstrap of a mean over units that are drawn whole: `parts` has the unit
+/// and the value of each measurement. It draws as many units as there are, with replacement, each
+/// with all its measurements. `None` where there is one unit only.
+pub fn interval(parts: impl Iterator<Item = (u32, f64)>) -> Option<(f64, f64)> {
+    let mut units: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
+    for (unit, value) in parts {
+        let (sum, count) = units.entry(unit).or_default();
+        *sum += value;
         *count += 1.0;
     }
-    let subjects: Vec<(f64, f64)> = subjects.into_values().collect();
-    if subjects.len() < 2 {
+    let units: Vec<(f64, f64)> = units.into_values().collect();
+    if units.len() < 2 {
         return None;
     }
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
     let mut resample = || {
-        let drawn = (0..subjects.len()).map(|_| subjects[below(subjects.len(), &mut rng)]);
+        let drawn = (0..units.len()).map(|_| units[below(units.len(), &mut rng)]);
         let (sum, count) = drawn.fold((0.0, 0.0), |(s, c), (sum, count)| (s + sum, c + count));
         sum / count
     };
     let mut means: Vec<f64> = (0..RESAMPLES).map(|_| resample()).collect();
     means.sort_by(f64::total_cmp);
     let tail = RESAMPLES / 40;
-    Some((means[RESAMPLES - 1 - tail] - means[tail]) / 2.0)
+    Some((means[tail], means[RESAMPLES - 1 - tail]))
 }

@@ -46,9 +46,15 @@ fn rows(sampler: &Sampler, windows: &[Vec<usize>], cut: Cut) -> BTreeSet<usize> 
     windows.iter().flatten().flat_map(rows).collect()
 }
 
+/// Whose windows the support begins with.
+fn teacher(data: &Dataset, sampler: &Sampler, episode: &Episode) -> u32 {
+    let window = sampler.windows()[episode.support[0][0]];
+    data.recordings[window.recording].group
+}
+
 #[test]
 fn support_and_queries_never_share_a_sample() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::WEARERS {
         for (seed, hop) in [(0, 32), (1, 1), (2, 50), (3, 200)] {
             let cut = Cut {
                 hop,
@@ -60,12 +66,10 @@ fn support_and_queries_never_share_a_sample() {
                 let support = rows(&sampler, &episode.support, cut);
                 let query = rows(&sampler, &episode.query, cut);
                 assert!(support.is_disjoint(&query), "{protocol}, hop {hop}");
-                let same = episode.support_subject == episode.query_subject;
-                assert_eq!(same, protocol == Protocol::SameWearer);
-                for (sets, subject) in [
-                    (&episode.support, episode.support_subject),
-                    (&episode.query, episode.query_subject),
-                ] {
+                let (teacher, asked) = (teacher(&data, &sampler, &episode), episode.groups[0][0]);
+                assert_eq!(teacher == asked, protocol == Protocol::SameWearer);
+                assert!(episode.groups.iter().flatten().all(|&g| g == asked));
+                for (sets, subject) in [(&episode.support, teacher), (&episode.query, asked)] {
                     for (&class, windows) in episode.classes.iter().zip(sets) {
                         let distinct: BTreeSet<_> = windows.iter().collect();
                         assert_eq!(distinct.len(), windows.len(), "drawn twice");
@@ -108,7 +112,7 @@ fn episodes_are_paired_over_shots() {
         let more = sampler.episodes(3, 4, 40, 7).expect("enough windows");
         for (few, more) in few.iter().zip(&more) {
             assert_eq!((&few.classes, &few.query), (&more.classes, &more.query));
-            assert_eq!(few.support_subject, more.support_subject);
+            assert_eq!(few.strangers, more.strangers);
             for (few, more) in few.support.iter().zip(&more.support) {
                 assert!(few.len() == 1 && more.len() == 4 && more.starts_with(few));
             }
@@ -128,9 +132,8 @@ fn every_subject_and_class_has_its_turn() {
     let mut pairs = BTreeMap::new();
     let mut classes = BTreeMap::new();
     for episode in sampler.episodes(2, 1, 2000, 0).expect("enough windows") {
-        *pairs
-            .entry((episode.support_subject, episode.query_subject))
-            .or_insert(0) += 1;
+        let pair = (teacher(&data, &sampler, &episode), episode.groups[0][0]);
+        *pairs.entry(pair).or_insert(0) += 1;
         for class in episode.classes {
             *classes.entry(class).or_insert(0) += 1;
         }
@@ -146,6 +149,80 @@ fn every_subject_and_class_has_its_turn() {
     );
 }
 
+/// One embedding for each of `groups` voices and `classes` words.
+fn stored(groups: u32, classes: usize) -> Dataset {
+    data(groups, classes, |_, _, side| usize::from(side == 0)).filter(|r| !r.rows.is_empty())
+}
+
+const ITEM: Cut = Cut {
+    length: 1,
+    hop: 1,
+    gap: 1,
+};
+
+#[test]
+fn the_groups_of_the_next_are_never_those_that_taught() {
+    let data = stored(11, 6);
+    let sampler = Sampler::new(&data, Protocol::NextGroup, ITEM);
+    let group = |&w: &usize| data.recordings[sampler.windows()[w].recording].group;
+    let class = |&w: &usize| data.recordings[sampler.windows()[w].recording].class;
+    let mut taught = BTreeMap::new();
+    for episode in sampler.episodes(4, 6, 300, 0).expect("enough examples") {
+        let support: BTreeSet<u32> = episode.support.iter().flatten().map(group).collect();
+        let query: BTreeSet<u32> = episode.query.iter().flatten().map(group).collect();
+        // 60 % of 11, and the rest.
+        assert_eq!((support.len(), query.len()), (6, 5));
+        assert!(support.is_disjoint(&query));
+        let groups = episode
+            .query
+            .iter()
+            .map(|ws| ws.iter().map(group).collect());
+        assert_eq!(episode.groups, groups.collect::<Vec<Vec<u32>>>());
+        for (way, windows) in episode.support.iter().chain(&episode.query).enumerate() {
+            let own = Some(episode.classes[way % 4]);
+            assert!(windows.iter().all(|w| class(w) == own));
+        }
+        assert_eq!(episode.strangers.len(), 2, "the two classes that are left");
+        for (stranger, windows) in &episode.strangers {
+            assert!(!episode.classes.contains(stranger) && windows.len() == STRANGERS);
+            let fits = |w| class(w) == Some(*stranger) && query.contains(&group(w));
+            assert!(windows.iter().all(fits));
+        }
+        for group in support {
+            *taught.entry(group).or_insert(0) += 1;
+        }
+    }
+    // 164 expected; five standard deviations are 43.
+    assert!(taught.len() == 11 && taught.values().all(|n| (121..207).contains(n)));
+    let error = sampler.episodes(4, 7, 1, 0).expect_err("6 teach");
+    let expected = "6 support examples in the groups of an episode, 7 are needed";
+    assert!(error.to_string().contains(expected), "{error}");
+    let alone = Sampler::new(&stored(1, 6), Protocol::NextGroup, ITEM);
+    assert!(matches!(
+        alone.episodes(4, 1, 1, 0),
+        Err(EpisodeError::TooFewSubjects { need: 2, .. })
+    ));
+}
+
+#[test]
+fn strangers_that_are_kept_apart_are_never_taught() {
+    let data = stored(10, 6);
+    for protocol in Protocol::ALL {
+        let apart = BTreeSet::from([1, 4]);
+        let sampler = Sampler::with_strangers(&data, protocol, ITEM, &apart);
+        assert_eq!(sampler.classes(), 4);
+        let Ok(episodes) = sampler.episodes(3, 1, 50, 0) else {
+            assert_eq!(protocol, Protocol::SameWearer, "an item has no first third");
+            continue;
+        };
+        for episode in episodes {
+            assert!(episode.classes.iter().all(|c| !apart.contains(c)));
+            let strangers: Vec<usize> = episode.strangers.iter().map(|s| s.0).collect();
+            assert_eq!(strangers, [1, 4]);
+        }
+    }
+}
+
 #[test]
 fn what_is_missing_is_said() {
     let data = data(
@@ -153,7 +230,7 @@ fn what_is_missing_is_said() {
         3,
         |group, class, _| if (group, class) == (1, 2) { 900 } else { 1500 },
     );
-    let [same, next] = Protocol::ALL.map(|p| Sampler::new(&data, p, Cut::default()));
+    let [same, next] = Protocol::WEARERS.map(|p| Sampler::new(&data, p, Cut::default()));
     // A third of 900 rows is 300: windows begin at 0, 32, .. 160 on each of two wrists.
     let short = same.episodes(3, 13, 1, 0).expect_err("12 windows");
     let expected = EpisodeError::TooFewWindows {
@@ -207,4 +284,15 @@ fn intervals_are_those_of_the_formulas() {
     let alone = Score::over(&[(1, 0.5)]).expect("episode");
     assert_eq!((alone.ci95, alone.ci95_groups), (f64::INFINITY, None));
     assert_eq!(Score::over(&[]), None);
+}
+
+#[test]
+fn queries_of_several_groups_count_for_each() {
+    // Two episodes of two queries; group 1 is always right, group 2 never.
+    let parts = [(1, 1.0), (2, 0.0), (1, 1.0), (2, 0.0)];
+    let score = Score::of(&[0.5, 0.5], parts.into_iter()).expect("episodes");
+    assert_eq!((score.accuracy, score.ci95), (0.5, 0.0));
+    assert_eq!(score.ci95_groups, Some(0.5));
+    assert_eq!(interval(parts.into_iter()), Some((0.0, 1.0)));
+    assert_eq!(interval([(1, 1.0), (1, 0.0)].into_iter()), None);
 }

@@ -1,13 +1,12 @@
 //! The device's heads over int8 embeddings, episode by episode.
 
-use anyhow::Context;
-use headstart::head::{FitError, Head};
+use headstart::head::{Choice, FitError, Head};
 use headstart::{
     AutoHead, BayesHead, Embedding, Evidence, KnnHead, Label, MlpHead, Prediction, PrototypeHead,
     RidgeHead, Samples, SldaHead, SoftmaxHead, Statistics, Verdict,
 };
 
-use super::parallel::parallel;
+use super::outcome::{Outcome, outcomes};
 use super::progress::Progress;
 use super::space::{Embedded, Space};
 use crate::encoder_file::Background;
@@ -15,6 +14,8 @@ use crate::episode::Episode;
 
 /// Units of [`MlpHead`]'s hidden layer.
 const HIDDEN: usize = 32;
+/// Of strangers, unless somebody says otherwise: what the heads themselves start with.
+pub const FALSE_ACCEPTS: f32 = 0.05;
 
 /// A head of the device's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
@@ -135,6 +136,32 @@ impl<'a> AnyHead<'a> {
             HeadKind::Knn => AnyHead::Knn(KnnHead::new(background, words)),
         }
     }
+
+    /// Sets how many strangers in all may be accepted, where the head can promise a rate at all.
+    pub fn with_false_accepts(self, rate: f32) -> Self {
+        match self {
+            AnyHead::Auto(head) => AnyHead::Auto(head.with_false_accepts(rate)),
+            AnyHead::Bayes(head) => AnyHead::Bayes(head.with_false_accepts(rate)),
+            other => other,
+        }
+    }
+
+    /// What tells strangers from the learnt classes, higher for these: the log-likelihood ratio of
+    /// the class that was predicted where the head has one, else its probability.
+    pub fn familiarity(
+        &mut self,
+        evidence: Evidence<'_>,
+        prediction: &Prediction,
+        e: Embedding<'_>,
+    ) -> f32 {
+        match self {
+            AnyHead::Auto(head) if !matches!(head.choice(), Choice::Learnt { .. }) => {
+                head.score(evidence, prediction.class, e)
+            }
+            AnyHead::Bayes(head) => head.score(evidence, prediction.class, e),
+            _ => prediction.probability,
+        }
+    }
 }
 
 impl Head for AnyHead<'_> {
@@ -186,7 +213,7 @@ impl Memory {
     }
 }
 
-/// Runs the episodes: for each, whose queries they were and the fraction answered right.
+/// Runs the episodes: for each, whose its first query was and the fraction answered right.
 pub fn answers(
     space: &Space,
     embedded: &Embedded,
@@ -194,62 +221,10 @@ pub fn answers(
     episodes: &[Episode],
     progress: &Progress,
 ) -> anyhow::Result<Vec<(u32, f64)>> {
-    parallel(episodes, |episodes| {
-        let ways = episodes.iter().map(|e| e.classes.len()).max().unwrap_or(0);
-        let supports = episodes.iter().flat_map(|e| &e.support);
-        let shots = supports.map(Vec::len).max().unwrap_or(0);
-        let mut memory = Memory::new(space, ways, shots);
-        let answer = |episode: &Episode| {
-            progress.add(1);
-            let right = run(space, embedded, kind, episode, &mut memory)?;
-            Ok((episode.query_subject, right))
-        };
-        episodes.iter().map(answer).collect()
-    })
-}
-
-/// One episode: learn, fit, predict. A window without a signal can't be learnt, and is answered
-/// wrong.
-fn run(
-    space: &Space,
-    embedded: &Embedded,
-    kind: HeadKind,
-    episode: &Episode,
-    memory: &mut Memory,
-) -> anyhow::Result<f64> {
-    let (words, labels) = (&mut memory.words, &mut memory.labels);
-    let mut statistics = Statistics::with_gram(space.dim, space.artefact, words, labels)?;
-    let mut samples = Samples::new(space.dim, &mut memory.samples);
-    let taught = || {
-        let ways = episode.classes.iter().zip(&episode.support);
-        ways.flat_map(|(&class, windows)| windows.iter().map(move |&w| (class, w)))
-            .filter_map(|(class, window)| Some((label(class), embedded.get(window)?)))
-    };
-    for (label, e) in taught() {
-        statistics.learn(&label, e)?;
-    }
-    // Classes stand in the order of names, so their numbers are known only now.
-    for (label, e) in taught() {
-        let class = statistics.find(&label).context("a class was lost")?;
-        samples.insert(class, e)?;
-    }
-    if statistics.classes() == 0 {
-        return Ok(0.0);
-    }
-    let evidence = Evidence {
-        statistics: &statistics,
-        samples: Some(&samples),
-    };
-    let mut head = AnyHead::new(kind, space.background.as_ref(), &mut memory.weights);
-    head.fit(evidence)?;
-    let (mut right, mut asked) = (0, 0);
-    for (&class, windows) in episode.classes.iter().zip(&episode.query) {
-        let correct = |p: Prediction| p.label == label(class);
-        for &window in windows {
-            let prediction = embedded.get(window).and_then(|e| head.predict(evidence, e));
-            right += usize::from(prediction.is_some_and(correct));
-        }
-        asked += windows.len();
-    }
-    Ok(right as f64 / asked.max(1) as f64)
+    let found = outcomes(space, embedded, kind, FALSE_ACCEPTS, episodes, progress)?;
+    let asked = episodes
+        .iter()
+        .flat_map(|e| e.groups.iter().flatten().next());
+    let accuracies = found.iter().map(Outcome::accuracy);
+    Ok(asked.copied().zip(accuracies).collect())
 }

@@ -16,6 +16,9 @@ use crate::files;
 use crate::files::Aligned;
 use crate::float::FloatEncoder;
 
+/// How a zip archive, such as an .npz file, begins.
+pub const ZIP: &[u8] = b"PK\x03\x04";
+
 /// Values of a window beyond which a front end is a mistake.
 const LARGEST_WINDOW: usize = 1 << 20;
 
@@ -37,7 +40,7 @@ pub fn open(path: &Path) -> anyhow::Result<Opened> {
         path.display()
     );
     let bytes = files::read(path)?;
-    if bytes.starts_with(b"PK\x03\x04") {
+    if bytes.starts_with(ZIP) {
         bail!(
             "{} is an .npz file, not an encoder; the encoder comes first: headstart evaluate ENCODER DATA",
             path.display()

@@ -25,6 +25,8 @@ const FINE_STEP: f32 = 1.0 / 65_536.0;
 pub enum Features {
     /// A pretrained encoder.
     Encoder,
+    /// Embeddings from a file.
+    Stored,
     /// An encoder of the same shape with random weights.
     Random,
     /// Statistics made by hand.
@@ -38,6 +40,7 @@ impl Features {
     pub fn name(self) -> &'static str {
         match self {
             Features::Encoder => "encoder",
+            Features::Stored => "embeddings",
             Features::Random => "random",
             Features::HandMade => "hand-made",
             Features::Raw => "raw",
@@ -84,7 +87,7 @@ impl Input {
 pub struct Space {
     /// What it is.
     pub features: Features,
-    /// The encoder's file, where there is one.
+    /// The encoder's file, or that of the embeddings, where there is one.
     pub encoder: Option<String>,
     /// D.
     pub dim: usize,
@@ -106,6 +109,8 @@ pub(super) enum Source {
     },
     /// The integer encoder, as a pack.
     Pack(Aligned),
+    /// Embeddings already: a fixed-point step is left.
+    Stored { step: f32, centre: Vec<i32> },
     /// No encoder at all.
     Plain {
         feature: Feature,
@@ -141,7 +146,7 @@ impl Space {
     /// A name for tables.
     pub fn name(&self) -> String {
         match (self.features, &self.encoder) {
-            (Features::Encoder, Some(file)) => file.clone(),
+            (Features::Encoder | Features::Stored, Some(file)) => file.clone(),
             (Features::Random, _) => "random weights".to_owned(),
             (Features::HandMade, _) => "hand-made statistics".to_owned(),
             _ => "raw window".to_owned(),
@@ -172,6 +177,10 @@ impl Space {
                     .collect()
             }
             Source::Pack(pack) => embed_packed(pack, data, windows, &progress)?,
+            Source::Stored { step, centre } => windows
+                .iter()
+                .map(|w| normalise(data.window(w.start, 1), *step, centre))
+                .collect(),
             Source::Plain {
                 feature,
                 window,

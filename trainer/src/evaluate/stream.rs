@@ -74,7 +74,7 @@ impl<'d> Streams<'d> {
         shots: usize,
         seed: u64,
     ) -> anyhow::Result<Self> {
-        let cut = super::cut(&input);
+        let cut = super::cells::cut(&input);
         let mut lessons = Vec::new();
         for subject in distinct_groups(data) {
             // The recordings' first rows in `data`, in the order in which the filter keeps them.
@@ -206,7 +206,7 @@ impl<'d> Streams<'d> {
             let Some(class) = recording.class else {
                 continue;
             };
-            let rows = rest(&recording.rows, super::cut(&self.input));
+            let rows = rest(&recording.rows, super::cells::cut(&self.input));
             let taught = classes.contains(&class);
             self.stream(&mut learner, rows, class, taught, &mut tally)?;
         }

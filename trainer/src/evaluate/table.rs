@@ -4,23 +4,24 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::open_set::{self, OpenRow};
 use super::stream::StreamRow;
 use crate::episode::Score;
 
 /// One cell of the measurement. All figures are fractions; `None` where there were not enough
 /// windows.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Row {
     /// The data file.
     pub dataset: String,
-    /// The encoder's file; for random weights that whose shape they have; none for features
-    /// without an encoder.
+    /// The encoder's file, or that of stored embeddings; for random weights that whose shape they
+    /// have; none for features without an encoder.
     pub encoder: Option<String>,
-    /// `encoder`, `random`, `hand-made` or `raw`.
+    /// `encoder`, `embeddings`, `random`, `hand-made` or `raw`.
     pub features: &'static str,
-    /// `prototype` or `softmax`.
+    /// As the command line spells it.
     pub head: &'static str,
-    /// `same-wearer` or `next-wearer`.
+    /// `same-wearer`, `next-wearer` or `next-group`.
     pub protocol: &'static str,
     /// n.
     pub ways: usize,
@@ -36,6 +37,8 @@ pub struct Row {
     pub ci95_groups: Option<f64>,
     /// Episodes that it was measured over.
     pub episodes: usize,
+    /// The expected calibration error of the top probability, over all queries.
+    pub ece: Option<f64>,
     /// Accuracy minus that of the first encoder with the same head, in the same episodes.
     pub difference: Option<f64>,
     /// Half the 95 % interval of the difference, over the episodes.
@@ -61,11 +64,45 @@ impl Row {
     }
 }
 
+/// The default head's accuracy minus that of the best other head, in the same episodes.
+#[derive(Clone, Debug, Serialize)]
+pub struct AutoRow {
+    /// As in the episodes' rows.
+    pub dataset: String,
+    /// As in the episodes' rows.
+    pub encoder: Option<String>,
+    /// As in the episodes' rows.
+    pub features: &'static str,
+    /// As in the episodes' rows.
+    pub protocol: &'static str,
+    /// n.
+    pub ways: usize,
+    /// k.
+    pub shots: usize,
+    /// The other head with the highest accuracy in this cell.
+    pub best: &'static str,
+    /// A fraction, below 0 where the default head loses.
+    pub difference: f64,
+    /// Half the 95 % interval of the difference, over the episodes.
+    pub ci95: f64,
+    /// The same over the groups of the queries.
+    pub ci95_groups: Option<f64>,
+    /// Episodes that it was measured over.
+    pub episodes: usize,
+    /// For tables.
+    #[serde(skip)]
+    pub name: String,
+}
+
 /// Everything that one run found.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// The episodes' results.
     pub rows: Vec<Row>,
+    /// What the default head loses by being the default.
+    pub auto_minus_best: Vec<AutoRow>,
+    /// What became of strangers, where there were any.
+    pub open_set: Vec<OpenRow>,
     /// The streaming results, with `--stream`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stream: Vec<StreamRow>,
@@ -84,7 +121,15 @@ impl Report {
         let mut text = format!("{}\n", self.headline);
         for block in self.rows.chunk_by(|a, b| cell(a) == cell(b)) {
             text.push_str(&episodes(block));
+            let own = |row: &&AutoRow| {
+                let this = (row.protocol, row.ways, row.shots);
+                block.first().is_some_and(|first| cell(first) == this)
+            };
+            for row in self.auto_minus_best.iter().filter(own) {
+                let _ = writeln!(text, "{}", auto(row));
+            }
         }
+        text.push_str(&open_set::text(&self.open_set));
         if !self.stream.is_empty() {
             text.push_str(&super::stream::text(&self.stream));
         }
@@ -96,6 +141,16 @@ impl Report {
         }
         text
     }
+}
+
+fn auto(row: &AutoRow) -> String {
+    format!(
+        "{}: auto minus the best of the others ({}): {} ±{}",
+        row.name,
+        row.best,
+        percent(Some(row.difference), true),
+        percent(Some(row.ci95), false)
+    )
 }
 
 fn cell(row: &Row) -> (&str, usize, usize) {
@@ -117,8 +172,13 @@ fn episodes(rows: &[Row]) -> String {
     let width = width(rows.iter().map(|r| r.name.as_str()));
     let _ = writeln!(
         text,
-        "{:width$}  {:<9}  accuracy %  ±ci95  ±groups  minus {}",
-        "features", "head", first.name
+        "{:width$}  {:<9}  accuracy %  ±ci95  ±groups  calibration error %{}",
+        "features",
+        "head",
+        match rows.iter().any(|r| r.difference.is_some()) {
+            true => format!("  minus {}", first.name),
+            false => String::new(),
+        }
     );
     for row in rows {
         let percent = |value: Option<f64>| percent(value, false);
@@ -131,12 +191,13 @@ fn episodes(rows: &[Row]) -> String {
             _ => String::new(),
         };
         let line = format!(
-            "{:width$}  {:<9}  {:>10}  {:>5}  {:>7}  {difference}",
+            "{:width$}  {:<9}  {:>10}  {:>5}  {:>7}  {:>19}  {difference}",
             row.name,
             row.head,
             percent(row.accuracy),
             percent(row.ci95),
             percent(row.ci95_groups),
+            percent(row.ece),
         );
         let _ = writeln!(text, "{}", line.trim_end());
     }
@@ -144,7 +205,7 @@ fn episodes(rows: &[Row]) -> String {
 }
 
 /// A fraction in percent, n/a where there is none.
-fn percent(value: Option<f64>, signed: bool) -> String {
+pub fn percent(value: Option<f64>, signed: bool) -> String {
     match value {
         Some(v) if v.is_finite() && signed => format!("{:+.2}", 100.0 * v),
         Some(v) if v.is_finite() => format!("{:.2}", 100.0 * v),

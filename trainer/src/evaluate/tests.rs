@@ -1,6 +1,14 @@
-use super::select::Groups;
+use super::cells::cut;
+use super::heads::answers;
+use super::open::Opened;
+use super::progress::Progress;
+use super::select::{Groups, distinct_groups, select};
+use super::space::{Input, Space};
 use super::*;
+use crate::dataset::Dataset;
 use crate::encoder_file::EncoderFile;
+use crate::episode::{Protocol, Sampler, Score};
+use crate::features::Feature;
 use crate::tiny::{self, Watch};
 
 fn input() -> Input {
@@ -175,12 +183,7 @@ fn streams_find_what_was_taught_and_count_what_was_not() {
     let args = <Args as clap::Args>::augment_args(clap::Command::new("evaluate"));
     let args = args.get_matches_from(["evaluate", "tiny.onnx", "tiny.npz", "--ways", "2"]);
     let args = <Args as clap::FromArgMatches>::from_arg_matches(&args).expect("arguments");
-    let names = Names {
-        args: &args,
-        spaces: &[],
-        kinds: &[],
-    };
-    let row = names.row(&space, HeadKind::Prototype, Protocol::SameWearer, 3);
+    let row = unmeasured(&args, "tiny.npz", &space, HeadKind::Prototype);
     let rows = streams.run(&space, &HeadKind::ALL, &row).expect("streams");
     assert_eq!(rows.len(), HeadKind::ALL.len() - 1, "all but Bayes");
     for row in rows {
