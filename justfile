@@ -7,7 +7,7 @@ default:
 ci:
     .ci/run
 
-# One job: fmt, device, test, clippy, docs, package, no_std, qemu, sizes
+# One job: tools, fmt, device, lean, teach, no_std, qemu, machines, test, clippy, docs, package
 job NAME:
     .ci/run {{NAME}}
 

@@ -19,6 +19,7 @@
 //! | [`embedding`] | the one embedding space: centred, L2 norm 127, int8 |
 //! | [`statistics`], [`samples`] | the two kinds of evidence: exact sums, and the examples themselves |
 //! | [`head`] | from evidence to a prediction, one file and one paper each |
+//! | [`regression`] | numbers, and several labels at once, from the same kind of exact sums |
 //! | [`learner`] | [`Learner`]: encoder + evidence + head, what a firmware author meets |
 //! | [`observe`] | learning without labels: what was seen since, what to ask about, and whether inputs drift |
 //! | [`stream`] | windows out of a running sensor, and detections out of predictions |
@@ -68,6 +69,7 @@ pub mod observe;
 pub mod ops;
 pub mod pack;
 pub mod quantize;
+pub mod regression;
 pub mod samples;
 pub mod statistics;
 pub mod stream;
@@ -81,5 +83,6 @@ pub use head::{
 pub use learner::Learner;
 pub use observe::Observations;
 pub use pack::{Artefact, EncoderPack};
+pub use regression::{NormalEquations, RegressionHead};
 pub use samples::Samples;
 pub use statistics::{Label, Statistics};

@@ -4,10 +4,10 @@
 //! Gérard Govaert, 1992: fit, give each observation to its most probable class, fit again. An
 //! observation belongs to a class wholly or not at all, so sums stay integers and a step back is
 //! exact. Three limits keep it from talking itself into something: an observation counts only where
-//! the verdict is known and the probability above 0.9; a class takes at most three for each labelled
-//! example; and all classes take equally many, as many as the one with fewest has. Without the
-//! last a class that is seen often grows at the cost of the others; a class that is not seen at all
-//! stops everything.
+//! the verdict is known and the probability above 0.9; a class takes no more than it has labelled
+//! examples, so that labels keep half the weight; and all classes take equally many, as many as the
+//! one with fewest has. Without the last a class that is seen often grows at the cost of the others;
+//! a class that is not seen at all stops everything.
 
 use super::{NONE, Observations};
 use crate::head::{AutoHead, Evidence, FitError, Head, SldaHead};
@@ -15,8 +15,6 @@ use crate::statistics::{Statistics, StatisticsError};
 
 /// Probabilities from here on are no doubt.
 const SURE: f32 = 0.9;
-/// Observations of a class for each of its labelled examples, at most.
-const MOST: usize = 3;
 
 /// The class that an observation counts for.
 const TAKEN: usize = 0;
@@ -143,7 +141,7 @@ impl Observations<'_> {
         let found = |class| self.count_noted(PROPOSED, |own| own == class);
         let fewest = numbers.clone().map(found).min().unwrap_or(0);
         for (class, learnt) in numbers.zip(labelled.iter()) {
-            let keep = fewest.min(MOST.saturating_mul(learnt.count as usize));
+            let keep = fewest.min(learnt.count as usize);
             let found = self.count_noted(PROPOSED, |own| own == class);
             for _ in keep..found {
                 let own = (0..self.len()).filter(|&i| self.note(i, PROPOSED) == class);

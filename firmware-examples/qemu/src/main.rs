@@ -5,15 +5,12 @@
 #![no_std]
 #![no_main]
 
-mod counter;
-mod machine;
-
 use core::fmt::Write as _;
 
 use app::{Board, Memory, Report};
 use cortex_m_rt::entry;
-use cortex_m_semihosting::{debug, hio};
-use counter::Instructions;
+use cortex_m_semihosting::hio;
+use mps2::Instructions;
 
 struct Emulator(Instructions);
 
@@ -29,13 +26,7 @@ impl Board for Emulator {
 fn main() -> ! {
     static mut MEMORY: Memory = Memory::new();
 
-    let status = match demo(MEMORY) {
-        Ok(()) => debug::EXIT_SUCCESS,
-        Err(Failed) => debug::EXIT_FAILURE,
-    };
-    loop {
-        debug::exit(status);
-    }
+    mps2::exit(demo(MEMORY).is_ok())
 }
 
 /// The reason is printed already.
@@ -64,14 +55,14 @@ fn demo(memory: &mut Memory) -> Result<(), Failed> {
 
 /// Prints the report and what only the board knows, and compares digests.
 fn tell(out: &mut hio::HostStream, report: &Report) -> Result<(), Failed> {
-    let usage = machine::usage();
-    writeln!(out, "board        mps2-an386, {}, QEMU", machine::CORE)?;
+    let usage = mps2::usage();
+    writeln!(out, "board        mps2-an386, {}, QEMU", mps2::CORE)?;
     write!(out, "{report}")?;
     writeln!(out, "flash        {} bytes", usage.flash)?;
     writeln!(out, "ram          {} bytes", usage.statics + usage.stack)?;
     writeln!(out, "stack        {} bytes", usage.stack)?;
     let mut buffer = [0; 128];
-    let verdict = match machine::argument(&mut buffer) {
+    let verdict = match mps2::argument(&mut buffer) {
         None => "not given",
         Some(digest) if digest == report.digest.as_str() => "the same",
         Some(_) => "DIFFERS",
@@ -85,10 +76,5 @@ fn tell(out: &mut hio::HostStream, report: &Report) -> Result<(), Failed> {
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    if let Ok(mut out) = hio::hstdout() {
-        let _ = writeln!(out, "{info}");
-    }
-    loop {
-        debug::exit(debug::EXIT_FAILURE);
-    }
+    mps2::panicked(info)
 }

@@ -28,6 +28,8 @@ const ASKED: usize = 12;
 const WAYS: usize = 8;
 /// The rate of false accepts at which the chances that several classes give are counted.
 const RATE: f64 = 0.05;
+/// So many groups can spare half of them for the prior: it has then not met those who teach.
+const MANY_GROUPS: usize = 20;
 /// Fewer classes, or fewer rows of each, are no sample of what strangers are like.
 const FEWEST_CLASSES: usize = 20;
 const FEWEST_ROWS: usize = 10;
@@ -64,13 +66,18 @@ pub fn calibrate(
         rows,
         groups,
     };
-    let mut folds: Vec<(Background, Vec<usize>)> = (0..FOLDS)
-        .map(|fold| {
-            let held: Vec<usize> = order.iter().copied().skip(fold).step_by(FOLDS).collect();
-            (data.prior(space, classes, &held), held)
-        })
-        .collect();
-    let mut table = data.best_outlook(&mut folds).to_vec();
+    let mut folds = |spare: bool| -> Vec<Fold> {
+        let held = |fold| order.iter().copied().skip(fold).step_by(FOLDS).collect();
+        (0..FOLDS)
+            .map(|fold| data.fold(space, classes, held(fold), spare, &mut rng))
+            .collect()
+    };
+    // How far a prior carries shows on people whom it has not met; how its scores are distributed
+    // depends on how many it has met, so that is measured with nearly as many as it will have.
+    let outlook = data.best_outlook(&mut folds(true));
+    let mut folds = folds(false);
+    set_outlook(&mut folds, outlook);
+    let mut table = outlook.to_vec();
     for shots in SHOTS {
         let found = data.measure(&folds, shots as usize);
         // Where the classes have fewer examples, what fewer of them gave stands.
@@ -78,6 +85,15 @@ pub fn calibrate(
         table.extend(found.unwrap_or_else(|| table[last..].to_vec()));
     }
     table
+}
+
+struct Fold {
+    /// From other classes, and where groups are spared, from others than `groups`.
+    prior: Background,
+    /// The classes that are taught and asked about.
+    held: Vec<usize>,
+    /// Those who teach and ask.
+    groups: Vec<u32>,
 }
 
 struct Data<'d> {
@@ -104,22 +120,43 @@ struct Scores {
 type Lesson = (usize, Vec<usize>, Vec<usize>);
 
 impl Data<'_> {
-    /// The prior from all classes but `held`.
-    fn prior(&self, space: &DMatrix<f64>, classes: &[usize], held: &[usize]) -> Background {
+    fn all_groups(&self) -> Vec<u32> {
+        let mut groups = self.groups.to_vec();
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+
+    /// Holds classes back; where `spare` says so and there are many groups, half of these too.
+    fn fold(
+        &self,
+        space: &DMatrix<f64>,
+        classes: &[usize],
+        held: Vec<usize>,
+        spare: bool,
+        rng: &mut ChaCha8Rng,
+    ) -> Fold {
+        let mut groups = self.all_groups();
+        let mut met = Vec::new();
+        if spare && self.things == Things::Labelled && groups.len() >= MANY_GROUPS {
+            groups = shuffled(&groups, rng);
+            met = groups.split_off(groups.len() / 2);
+        }
         let kept: Vec<usize> = (0..classes.len())
             .filter(|&row| !held.contains(&classes[row]))
+            .filter(|&row| met.is_empty() || met.contains(&self.groups[row]))
             .collect();
         let own: Vec<usize> = kept.iter().map(|&row| classes[row]).collect();
-        of_classes(&space.select_rows(&kept), &own, self.things)
+        Fold {
+            prior: of_classes(&space.select_rows(&kept), &own, self.things),
+            held,
+            groups,
+        }
     }
 
     /// The outlook under which the default head tells the held classes apart best, over a few
-    /// numbers of shots. The folds keep it.
-    fn best_outlook(&self, folds: &mut [(Background, Vec<usize>)]) -> [f32; 3] {
-        let set = |folds: &mut [(Background, Vec<usize>)], outlook| {
-            let each = folds.iter_mut();
-            each.for_each(|(prior, _)| prior.calibration = neutral(outlook));
-        };
+    /// numbers of shots.
+    fn best_outlook(&self, folds: &mut [Fold]) -> [f32; 3] {
         let none = Outlook::default();
         let mut best = [none.ratio, none.variance, none.examples];
         let mut most = f64::NEG_INFINITY;
@@ -129,7 +166,7 @@ impl Data<'_> {
         };
         for &ratio in ratios {
             for (variance, examples) in [(1.0, 1.0), (3.0, 1.0), (1.0, 2.0), (3.0, 2.0)] {
-                set(folds, [ratio, variance, examples]);
+                set_outlook(folds, [ratio, variance, examples]);
                 let accuracy = [1, 2, 5, 10].map(|shots| self.accuracy(folds, shots));
                 let accuracy = accuracy.iter().sum();
                 if accuracy > most {
@@ -137,17 +174,16 @@ impl Data<'_> {
                 }
             }
         }
-        set(folds, best);
         best
     }
 
     /// How often the default head is right in the first split of each fold.
-    fn accuracy(&self, folds: &[(Background, Vec<usize>)], shots: usize) -> f64 {
-        let right = |(fold, (prior, held)): (usize, &(Background, Vec<usize>))| {
-            let lessons = self.lessons(held, shots, fold as u64 * SPLITS)?;
+    fn accuracy(&self, folds: &[Fold], shots: usize) -> f64 {
+        let right = |(number, fold): (usize, &Fold)| {
+            let lessons = self.lessons(fold, shots, number as u64 * SPLITS)?;
             let mut scores = Scores::default();
             for few in lessons.chunks_exact(ways(&lessons)) {
-                self.against_several(prior, few, [].iter(), &mut scores)?;
+                self.against_several(&fold.prior, few, [].iter(), &mut scores)?;
             }
             let first = |logits: &&Vec<f32>| logits.iter().all(|&l| l <= logits[0]);
             let right = scores.logits.iter().filter(first).count();
@@ -157,15 +193,15 @@ impl Data<'_> {
     }
 
     /// A row of the table; `None` where classes have too few rows for so many shots.
-    fn measure(&self, folds: &[(Background, Vec<usize>)], shots: usize) -> Option<Vec<f32>> {
-        let jobs: Vec<(&(Background, Vec<usize>), u64)> = folds
+    fn measure(&self, folds: &[Fold], shots: usize) -> Option<Vec<f32>> {
+        let jobs: Vec<&Fold> = folds
             .iter()
-            .flat_map(|fold| (0..SPLITS).map(move |split| (fold, split)))
+            .flat_map(|fold| (0..SPLITS).map(move |_| fold))
             .collect();
         let found: Vec<Option<Scores>> = jobs
             .par_iter()
             .enumerate()
-            .map(|(job, ((prior, held), _))| self.scores(prior, held, shots, job as u64))
+            .map(|(job, fold)| self.scores(fold, shots, job as u64))
             .collect();
         let found: Vec<Scores> = found.into_iter().collect::<Option<_>>()?;
         let sorted = |of: fn(&Scores) -> &Vec<f32>| {
@@ -187,14 +223,9 @@ impl Data<'_> {
     }
 
     /// One split of the groups: teaches the held classes and asks.
-    fn scores(
-        &self,
-        prior: &Background,
-        held: &[usize],
-        shots: usize,
-        seed: u64,
-    ) -> Option<Scores> {
-        let lessons = self.lessons(held, shots, seed)?;
+    fn scores(&self, fold: &Fold, shots: usize, seed: u64) -> Option<Scores> {
+        let prior = &fold.prior;
+        let lessons = self.lessons(fold, shots, seed)?;
         let ways = ways(&lessons);
         let mut scores = Scores {
             ways,
@@ -217,17 +248,15 @@ impl Data<'_> {
 
     /// The held classes, each with rows that teach it and rows by other groups that ask; `None`
     /// where one has too few.
-    fn lessons(&self, held: &[usize], shots: usize, seed: u64) -> Option<Vec<Lesson>> {
+    fn lessons(&self, fold: &Fold, shots: usize, seed: u64) -> Option<Vec<Lesson>> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut teachers: Vec<u32> = self.groups.to_vec();
-        teachers.sort_unstable();
-        teachers.dedup();
-        teachers = shuffled(&teachers, &mut rng);
+        let mut teachers = shuffled(&fold.groups, &mut rng);
         // Where there is one group only, it teaches and asks.
         let asking = teachers.split_off((teachers.len() * 3 / 5).min(teachers.len() - 1));
         let mut lessons = Vec::new();
-        for &class in &shuffled(held, &mut rng) {
-            let own = shuffled(&self.rows[class], &mut rng);
+        for &class in &shuffled(&fold.held, &mut rng) {
+            let mut own = shuffled(&self.rows[class], &mut rng);
+            own.retain(|&row| fold.groups.contains(&self.groups[row]));
             let (mut taught, mut asked): (Vec<usize>, Vec<usize>) = match teachers.is_empty() {
                 true => (own[..own.len() / 2].to_vec(), own[own.len() / 2..].to_vec()),
                 false => own
@@ -316,6 +345,11 @@ impl Data<'_> {
         }
         Some(())
     }
+}
+
+fn set_outlook(folds: &mut [Fold], outlook: [f32; 3]) {
+    let each = folds.iter_mut();
+    each.for_each(|fold| fold.prior.calibration = neutral(outlook));
 }
 
 /// Classes that are taught together: at least as many are left to be strangers.

@@ -4,7 +4,7 @@ use cortex_m_rt::STACK_PAINT_VALUE;
 use cortex_m_semihosting::syscall1;
 
 /// What the code was built for; the board itself has a Cortex-M4F.
-pub const CORE: &str = if cfg!(target_feature = "dsp") {
+pub const CORE: &str = if cfg!(target_abi = "eabihf") {
     "Cortex-M4F"
 } else {
     "code for a Cortex-M0"
