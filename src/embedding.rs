@@ -149,7 +149,7 @@ fn write(values: impl Iterator<Item = i32>, squares: u64, gain: i32, out: &mut [
     for (v, place) in values.zip(out) {
         // With the sign of v.
         let sign = v >> 31;
-        let half = (norm / 2 ^ sign) - sign;
+        let half = ((norm / 2) ^ sign) - sign;
         *place = ((v * gain + half) / norm) as i8;
     }
 }

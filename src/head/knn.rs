@@ -9,7 +9,7 @@ use crate::embedding::Embedding;
 use crate::pack::Background;
 
 /// The most neighbours that can be asked.
-pub const MAX_NEIGHBOURS: usize = 15;
+const MAX_NEIGHBOURS: usize = 15;
 /// A class without a neighbour has this vote.
 const NO_VOTE: f32 = 1e-6;
 
@@ -38,7 +38,7 @@ impl<'a> KnnHead<'a> {
         }
     }
 
-    /// Sets how many neighbours vote, 1 to [`MAX_NEIGHBOURS`].
+    /// Sets how many neighbours vote, 1 to 15.
     pub fn with_neighbours(mut self, neighbours: usize) -> Self {
         self.neighbours = neighbours.clamp(1, MAX_NEIGHBOURS);
         self

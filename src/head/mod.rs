@@ -147,6 +147,8 @@ pub trait Head {
             (0, f32::NEG_INFINITY, f32::NEG_INFINITY, 0.0f32);
         let mut class = 0;
         self.logits(evidence, e, |logit| {
+            // `clamp` would let a NaN through.
+            #[allow(clippy::manual_clamp)]
             let logit = logit.max(-LARGEST_LOGIT).min(LARGEST_LOGIT);
             if logit > top {
                 total = total * libm::expf(top - logit) + 1.0;

@@ -62,7 +62,7 @@ impl Spread {
     }
 
     /// Known or unknown, by the distance from the class's mean. No rate is promised.
-    pub(super) fn verdict(&self, class: Option<Class<'_>>, e: Embedding<'_>) -> Verdict {
+    pub(crate) fn verdict(&self, class: Option<Class<'_>>, e: Embedding<'_>) -> Verdict {
         match class {
             Some(class)
                 if squared_distance(&class, e) <= self.limit * self.expected(class.count) =>

@@ -4,17 +4,20 @@
 //! Gérard Govaert, 1992: fit, give each observation to its most probable class, fit again. An
 //! observation belongs to a class wholly or not at all, so sums stay integers and a step back is
 //! exact. Three limits keep it from talking itself into something: an observation counts only where
-//! the verdict is known and the probability above 0.9; a class takes no more than it has labelled
-//! examples, so that labels keep half the weight; and all classes take equally many, as many as the
-//! one with fewest has. Without the last a class that is seen often grows at the cost of the others;
-//! a class that is not seen at all stops everything.
+//! the verdict is known, the probability above 0.9 and the class's mean not far; a class takes no
+//! more than it has labelled examples, so that labels keep half the weight; and all classes take
+//! equally many, as many as the one with fewest has. Without the last a class that is seen often
+//! grows at the cost of the others; a class that is not seen at all stops everything.
 
 use super::{NONE, Observations};
-use crate::head::{AutoHead, Evidence, FitError, Head, SldaHead};
+use crate::head::{AutoHead, Evidence, FitError, Head, SldaHead, Spread, Verdict};
 use crate::statistics::{Statistics, StatisticsError};
 
 /// Probabilities from here on are no doubt.
 const SURE: f32 = 0.9;
+/// Nor are squared distances up to so many times those that a class's own examples have. Heads with
+/// a calibrated verdict are stricter already.
+const NEAR: f32 = 2.5;
 
 /// The class that an observation counts for.
 const TAKEN: usize = 0;
@@ -123,9 +126,15 @@ impl Observations<'_> {
 
     /// Notes the class of each observation that the head is sure of.
     fn propose(&mut self, head: &mut impl Head, refined: &Statistics<'_>) {
+        let mut spread = Spread::new(self.background);
+        spread.limit = NEAR;
+        spread.fit(refined);
         for index in 0..self.len() {
-            let prediction = self.get(index).and_then(|e| head.predict(only(refined), e));
-            let sure = prediction.filter(|p| p.is_known() && p.probability > SURE);
+            let Some(e) = self.get(index) else { continue };
+            let sure = head.predict(only(refined), e).filter(|p| {
+                let near = spread.verdict(refined.class(p.class), e) == Verdict::Known;
+                near && p.is_known() && p.probability > SURE
+            });
             let (class, sureness) = sure.map_or((NONE, 0), |p| {
                 let sureness = (p.probability - SURE) / (1.0 - SURE) * f32::from(u16::MAX);
                 (u16::try_from(p.class).unwrap_or(NONE), sureness as u16)

@@ -78,6 +78,16 @@ impl core::fmt::Display for SnapshotError {
 
 impl core::error::Error for SnapshotError {}
 
+/// A snapshot that may be taken over.
+struct Checked<'b> {
+    classes: usize,
+    learnt: u32,
+    /// Of each class its name, count and sums.
+    rows: &'b [u8],
+    /// Of the gram tier.
+    moments: &'b [u8],
+}
+
 impl Statistics<'_> {
     /// Bytes of a snapshot with `classes` classes of embeddings of length `dim`.
     pub const fn snapshot_bytes(dim: usize, classes: usize) -> usize {
@@ -126,7 +136,12 @@ impl Statistics<'_> {
     /// Replaces what was learnt by a snapshot; bytes behind its end do not matter. Everything is
     /// checked before anything changes.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
-        let (classes, learnt, rows, moments) = self.check(bytes)?;
+        let Checked {
+            classes,
+            learnt,
+            rows,
+            moments,
+        } = self.check(bytes)?;
         for (moment, value) in self.gram.iter_mut().zip(numbers(moments)) {
             *moment = value;
         }
@@ -157,11 +172,7 @@ impl Statistics<'_> {
         }
     }
 
-    /// Classes, examples learnt, the classes' rows and the moments.
-    fn check<'b>(
-        &self,
-        bytes: &'b [u8],
-    ) -> Result<(usize, u32, &'b [u8], &'b [u8]), SnapshotError> {
+    fn check<'b>(&self, bytes: &'b [u8]) -> Result<Checked<'b>, SnapshotError> {
         let (head, rest) = bytes
             .split_at_checked(HEAD)
             .ok_or(SnapshotError::NotStatistics)?;
@@ -202,7 +213,12 @@ impl Statistics<'_> {
         }
         self.check_numbers(rows, moments)?;
         let learnt = u32::from_le_bytes([head[16], head[17], head[18], head[19]]);
-        Ok((classes, learnt, rows, moments))
+        Ok(Checked {
+            classes,
+            learnt,
+            rows,
+            moments,
+        })
     }
 
     /// Names in order, and sums and moments that this many examples can have.
