@@ -2,8 +2,10 @@
 //!
 //! `out = clamp(zero_point + round(acc * multiplier / 2^shift), low, high)`, rounding half up, in
 //! 64-bit integers: no float, so the same bits on every machine. With `shift` = 32 it is one
-//! `SMMULR` on ARMv7E-M. Source of the scheme: *Quantization and Training of Neural Networks for
+//! `SMMLAR` on ARMv7E-M. Source of the scheme: *Quantization and Training of Neural Networks for
 //! Efficient Integer-Arithmetic-Only Inference*, Jacob et al., 2018.
+
+use crate::pack::Channel;
 
 /// `round(acc * multiplier / 2^shift)`, halves rounded up. `shift` is 1 to 47; the result is
 /// saturated to 32 bits.
@@ -23,13 +25,14 @@ pub fn scale(acc: i32, multiplier: i32, shift: u32) -> i32 {
     }
 }
 
-/// The end of every layer: scale, move to the output's zero point, clamp. ReLU, ReLU6 and Clip are
-/// the clamp; LeakyReLU is a second multiplier for negative accumulators.
+/// The end of every layer with weights: scale, add a second tensor where there is one, move to the
+/// output's zero point, clamp. ReLU, ReLU6 and Clip are the clamp; LeakyReLU is a second multiplier
+/// for negative accumulators.
 #[derive(Clone, Copy)]
 pub struct OutputStage<'a> {
-    /// One a channel: `input_scale * weight_scale / output_scale * 2^shift`.
-    pub multipliers: &'a [i32],
-    /// The same for accumulators below zero; empty where there is no difference.
+    /// One a channel; the multiplier is `input_scale * weight_scale / output_scale * 2^shift`.
+    pub channels: &'a [Channel],
+    /// The multipliers for accumulators below zero; empty where there is no difference.
     pub negative_multipliers: &'a [i32],
     /// 1 to 47.
     pub shift: u32,
@@ -39,51 +42,57 @@ pub struct OutputStage<'a> {
     pub low: i32,
     /// Largest output value.
     pub high: i32,
+    /// Where a second tensor is added.
+    pub sum: Option<Sum>,
+}
+
+/// `((scaled << up) + second * multiplier + bias + 2^(shift - 1)) >> shift`, in 32 bits that wrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sum {
+    /// What one step of the second tensor is worth.
+    pub multiplier: i32,
+    /// The second tensor's zero point, folded.
+    pub bias: i32,
+    /// 0 to 24: brings the scaled accumulator to the second tensor's finer steps.
+    pub up: u32,
+    /// 1 to 24.
+    pub shift: u32,
+}
+
+impl Sum {
+    /// Adds `second` to a scaled accumulator.
+    #[inline(always)]
+    pub fn add(&self, scaled: i32, second: i32) -> i32 {
+        let constant = self.bias.wrapping_add(1 << (self.shift - 1));
+        let second = second.wrapping_mul(self.multiplier);
+        let sum = scaled.wrapping_shl(self.up).wrapping_add(second);
+        sum.wrapping_add(constant) >> self.shift
+    }
 }
 
 impl OutputStage<'_> {
-    /// Requantises the accumulator of `channel`.
+    /// Requantises the accumulator of `channel`, its bias included. `second` is the value of the
+    /// tensor that is added, where one is.
     #[inline(always)]
-    pub fn apply(&self, channel: usize, acc: i32) -> i32 {
-        let negative = acc < 0 && !self.negative_multipliers.is_empty();
-        let multipliers = if negative {
-            self.negative_multipliers
+    pub fn apply(&self, channel: usize, acc: i32, second: i32) -> i32 {
+        let multiplier = if acc < 0 && !self.negative_multipliers.is_empty() {
+            self.negative_multipliers[channel]
         } else {
-            self.multipliers
+            self.channels[channel].multiplier
         };
-        let scaled = scale(acc, multipliers[channel], self.shift);
-        scaled
-            .saturating_add(self.zero_point)
+        let scaled = scale(acc, multiplier, self.shift);
+        let sum = self.sum.map_or(scaled, |sum| sum.add(scaled, second));
+        sum.saturating_add(self.zero_point)
             .clamp(self.low, self.high)
     }
-}
 
-/// A stored activation: int8 in the network, int16 where an embedding needs the finer step.
-pub trait Element: bytemuck::Pod {
-    /// Widens.
-    fn get(self) -> i32;
-    /// Narrows a value that an [`OutputStage`] has clamped to the type's range.
-    fn put(value: i32) -> Self;
-}
-
-impl Element for i8 {
-    #[inline(always)]
-    fn get(self) -> i32 {
-        i32::from(self)
-    }
-    #[inline(always)]
-    fn put(value: i32) -> i8 {
-        value as i8
-    }
-}
-
-impl Element for i16 {
-    #[inline(always)]
-    fn get(self) -> i32 {
-        i32::from(self)
-    }
-    #[inline(always)]
-    fn put(value: i32) -> i16 {
-        value as i16
+    /// Whether nothing is there but the scale and the limits of int8: the form that kernels know
+    /// best.
+    pub fn is_plain(&self) -> bool {
+        self.shift == 32
+            && self.negative_multipliers.is_empty()
+            && self.sum.is_none()
+            && self.low == -128
+            && self.high == 127
     }
 }

@@ -46,7 +46,9 @@ pub enum Reason {
 
 impl Observations<'_> {
     /// The one observation whose label is worth most; `None` where there is none. The head is
-    /// fitted to the evidence, where anything was learnt.
+    /// fitted to the evidence, where anything was learnt. Until three exercises on either wrist were
+    /// all known, some met six times as often as others, it took 13 labels, and 27 asked for at
+    /// random (tests/tests/observe.rs).
     pub fn suggest(
         &mut self,
         head: &mut impl Head,

@@ -1,160 +1,279 @@
-//! Convolution: any kernel, stride, dilation, groups and padding.
+//! Convolution of any kernel, stride, dilation, groups and padding, and the dense layer, which is
+//! one window over all of its input.
+//!
+//! Four windows at a time (one where memory is short) are laid side by side in the scratch, padding as
+//! the input's zero point, and every filter is multiplied with all four: a weight is loaded once for
+//! four outputs. The windows are read before the first output is written, so that the output may take the place of
+//! input that no later window reads (see [`geometry`](super::geometry)).
 
-use core::ops::Range;
+use super::arch::{Arch, Tile, put};
+use super::geometry::{self, LANES};
+use super::memory::Memory;
+use super::{Layer, inside};
+use crate::pack::LayerKind;
+use crate::quantize::OutputStage;
 
-use super::{Layer, dot, inside, with_output};
-use crate::pack::ElementKind;
-use crate::quantize::{Element, OutputStage};
-
-pub(super) fn run(layer: &Layer<'_>, arena: &mut [i8]) {
-    let (input, output) = layer.split(arena);
-    with_output!(layer, output, |out| convolve(layer, input, out));
-}
-
-/// One output position at a time: its window's rows are contiguous in memory where dilation is 1
-/// and there is one group, so each is a single dot product.
-fn convolve<T: Element>(layer: &Layer<'_>, input: &[i8], out: &mut [T]) {
+pub(super) fn run<A: Arch>(layer: &Layer<'_>, arena: &mut [i8]) {
     let shape = Shape::of(layer);
-    let weights = layer.weights(shape.filter * usize::from(layer.output.channels));
-    let (biases, stage) = (layer.biases(), layer.stage());
-    let width = usize::from(layer.output.width);
-    let pixels = out.chunks_exact_mut(usize::from(layer.output.channels));
-    for (at, pixel) in pixels.enumerate() {
-        let window = Window {
-            layer,
-            shape: &shape,
-            y: at / width,
-            x: at % width,
-        };
-        window.fill(input, weights, biases, &stage, pixel);
+    let weights = layer.weights(geometry::weight_bytes(
+        layer.record,
+        layer.input,
+        layer.output,
+    ));
+    let stage = layer.stage();
+    let mut memory = layer.memory(arena);
+    for first in (0..shape.pixels).step_by(shape.lanes) {
+        let pixels = shape.lanes.min(shape.pixels - first);
+        for group in 0..shape.groups {
+            for lane in 0..pixels {
+                gather::<A>(layer, &shape, &mut memory, (first + lane, lane), group);
+            }
+            let filters = shape.filters(weights, group);
+            multiply::<A>(layer, &shape, &mut memory, &stage, filters, (first, pixels));
+        }
     }
 }
 
 /// The numbers that the loops share.
 struct Shape {
-    /// Input channels of a group.
-    depth: usize,
+    pixels: usize,
+    groups: usize,
     /// Output channels of a group.
     outputs: usize,
-    /// Weights of one output channel.
-    filter: usize,
-    /// The input value that stands for 0.0.
-    zero: i32,
+    /// Values of a window, filled up to a multiple of 4.
+    depth: usize,
+    /// Values that lie together in the input.
+    piece: usize,
+    /// Words of scratch that the windows take; what is behind them is for pieces of odd length.
+    windows: usize,
+    lanes: usize,
+    /// Bytes of an input and of an output element.
+    input: usize,
+    output: usize,
 }
 
 impl Shape {
     fn of(layer: &Layer<'_>) -> Shape {
-        let record = layer.record;
-        let depth = usize::from(layer.input.channels / record.groups.max(1));
-        let taps = usize::from(record.kernel_height) * usize::from(record.kernel_width);
+        let (record, input, output) = (layer.record, layer.input, layer.output);
+        let groups = usize::from(record.groups.max(1));
+        let filter = geometry::filter(record, input);
+        let lanes = usize::from(record.at_once).clamp(1, LANES);
+        let depth = filter.next_multiple_of(4);
         Shape {
+            pixels: usize::from(output.height) * usize::from(output.width),
+            groups,
+            outputs: usize::from(output.channels) / groups,
             depth,
-            outputs: usize::from(layer.output.channels / record.groups.max(1)),
-            filter: taps * depth,
-            zero: i32::from(layer.input.zero_point),
+            piece: geometry::piece(record, input),
+            windows: depth * lanes / 2,
+            lanes,
+            input: usize::from(input.element),
+            output: usize::from(output.element),
+        }
+    }
+
+    fn filters<'w>(&self, weights: &'w [i8], group: usize) -> Filters<'w> {
+        let size = self.outputs.next_multiple_of(4) * self.depth;
+        let weights = weights.get(group * size..).unwrap_or(&[]);
+        Filters {
+            weights: weights.get(..size).unwrap_or(&[]),
+            first: group * self.outputs,
         }
     }
 }
 
-struct Window<'a> {
-    layer: &'a Layer<'a>,
-    shape: &'a Shape,
-    y: usize,
-    x: usize,
+/// The weights of one group, and its first output channel.
+struct Filters<'w> {
+    weights: &'w [i8],
+    first: usize,
 }
 
-impl Window<'_> {
-    fn fill<T: Element>(
-        &self,
+/// Lays the window of one output pixel into the scratch.
+#[inline(always)]
+fn gather<A: Arch>(
+    layer: &Layer<'_>,
+    shape: &Shape,
+    memory: &mut Memory<'_>,
+    (pixel, lane): (usize, usize),
+    group: usize,
+) {
+    let (input, scratch) = memory.input(layer.input.place());
+    let (windows, staging) = scratch.split_at_mut(shape.windows);
+    let mut window = Window::<A> {
+        windows,
+        staging: bytemuck::cast_slice_mut(staging),
+        zero: layer.input.zero_point,
+        bytes: shape.input,
+        lanes: shape.lanes,
+        lane,
+        arch: core::marker::PhantomData,
+    };
+    if layer.record.kind() == Some(LayerKind::Dense) {
+        window.take(0, input);
+    } else {
+        window.slide(layer, shape, input, pixel, group);
+    }
+    window.end(shape);
+}
+
+/// A window on its way into the scratch: directly where its pieces are multiples of four values,
+/// else by way of the staging area behind the windows.
+struct Window<'w, A> {
+    windows: &'w mut [u32],
+    staging: &'w mut [i8],
+    zero: i8,
+    bytes: usize,
+    lanes: usize,
+    lane: usize,
+    arch: core::marker::PhantomData<A>,
+}
+
+impl<A: Arch> Window<'_, A> {
+    fn slide(
+        &mut self,
+        layer: &Layer<'_>,
+        shape: &Shape,
         input: &[i8],
-        weights: &[i8],
-        biases: &[i32],
-        stage: &OutputStage<'_>,
-        pixel: &mut [T],
+        pixel: usize,
+        group: usize,
     ) {
-        let filters = weights.chunks_exact(self.shape.filter);
-        for (channel, ((out, filter), &bias)) in
-            pixel.iter_mut().zip(filters).zip(biases).enumerate()
-        {
-            let group = channel / self.shape.outputs;
-            let acc = bias.wrapping_add(self.sum(input, filter, group));
-            *out = T::put(stage.apply(channel, acc));
-        }
-    }
-
-    /// The window's products. Padding stands for 0.0, which is the zero point: the bias has the
-    /// zero point folded in for the whole filter, so padded taps add it back.
-    fn sum(&self, input: &[i8], filter: &[i8], group: usize) -> i32 {
-        let record = self.layer.record;
-        let row = usize::from(record.kernel_width) * self.shape.depth;
-        let mut acc = 0i32;
-        for (ky, weights) in filter.chunks_exact(row).enumerate() {
-            let y = self.y * usize::from(record.stride_height)
-                + ky * usize::from(record.dilation_height);
-            let line = y
-                .checked_sub(usize::from(record.pad_top))
-                .filter(|&y| y < usize::from(self.layer.input.height));
-            acc = acc.wrapping_add(match line {
-                Some(line) if record.dilation_width == 1 && record.groups == 1 => {
-                    self.contiguous(input, weights, line)
-                }
-                Some(line) => self.strided(input, weights, line, group),
-                None => self.padding(weights),
-            });
-        }
-        acc
-    }
-
-    fn contiguous(&self, input: &[i8], weights: &[i8], line: usize) -> i32 {
-        let (record, depth) = (self.layer.record, self.shape.depth);
-        let width = self.layer.input.width;
-        let taps = inside(
-            self.x,
+        let (record, from) = (layer.record, layer.input);
+        let width = usize::from(layer.output.width);
+        let (y, x) = (pixel / width, pixel % width);
+        let taps = usize::from(record.kernel_width);
+        let (line, channels) = (usize::from(from.width), usize::from(from.channels));
+        let together = record.dilation_width == 1 && shape.groups == 1;
+        let (top, left) = (usize::from(record.pad_top), usize::from(record.pad_left));
+        let column = x * usize::from(record.stride_width);
+        let across = inside(
+            x,
             record.stride_width,
             record.pad_left,
             record.kernel_width,
-            width,
+            from.width,
         );
-        let Range { start, end } = taps;
-        let column =
-            self.x * usize::from(record.stride_width) + start - usize::from(record.pad_left);
-        let from = (line * usize::from(width) + column) * depth;
-        let real = &weights[start * depth..end * depth];
-        let products = dot(&input[from..from + real.len()], real);
-        let before = self.padding(&weights[..start * depth]);
-        let after = self.padding(&weights[end * depth..]);
-        products.wrapping_add(before).wrapping_add(after)
-    }
-
-    fn strided(&self, input: &[i8], weights: &[i8], line: usize, group: usize) -> i32 {
-        let (record, depth) = (self.layer.record, self.shape.depth);
-        let (width, channels) = (
-            usize::from(self.layer.input.width),
-            usize::from(self.layer.input.channels),
-        );
-        let mut acc = 0i32;
-        for (kx, weights) in weights.chunks_exact(depth).enumerate() {
-            let x =
-                self.x * usize::from(record.stride_width) + kx * usize::from(record.dilation_width);
-            let column = x
-                .checked_sub(usize::from(record.pad_left))
-                .filter(|&x| x < width);
-            acc = acc.wrapping_add(match column {
-                Some(column) => {
-                    let from = (line * width + column) * channels + group * depth;
-                    dot(&input[from..from + depth], weights)
+        for ky in 0..usize::from(record.kernel_height) {
+            let at = ky * taps * shape.piece;
+            let row = y * usize::from(record.stride_height)
+                + ky * usize::from(record.dilation_height);
+            let row = row.wrapping_sub(top);
+            if row >= usize::from(from.height) {
+                self.pad(at, taps * shape.piece);
+            } else if together {
+                let (before, after) = (across.start, taps - across.end);
+                self.pad(at, before * shape.piece);
+                let start = (row * line + column + across.start - left) * channels;
+                let values = (across.end - across.start) * channels;
+                let values = &input[start * self.bytes..(start + values) * self.bytes];
+                self.take(at + before * shape.piece, values);
+                self.pad(at + across.end * shape.piece, after * shape.piece);
+            } else {
+                for kx in 0..taps {
+                    let at = at + kx * shape.piece;
+                    let column = (column + kx * usize::from(record.dilation_width)).wrapping_sub(left);
+                    if column >= line {
+                        self.pad(at, shape.piece);
+                        continue;
+                    }
+                    let start = (row * line + column) * channels + group * shape.piece;
+                    let values = &input[start * self.bytes..(start + shape.piece) * self.bytes];
+                    self.take(at, values);
                 }
-                None => self.padding(weights),
-            });
+            }
         }
-        acc
     }
 
-    fn padding(&self, weights: &[i8]) -> i32 {
-        if weights.is_empty() || self.shape.zero == 0 {
-            return 0;
+    #[inline(always)]
+    fn take(&mut self, at: usize, values: &[i8]) {
+        if values.is_empty() {
+        } else if !self.staging.is_empty() {
+            self.staging[at * self.bytes..][..values.len()].copy_from_slice(values);
+        } else if self.bytes == 2 {
+            A::lay_wide(self.windows, self.lanes, self.lane, at, values);
+        } else {
+            A::lay(self.windows, self.lanes, self.lane, at, values);
         }
-        let sum: i32 = weights.iter().map(|&w| i32::from(w)).sum();
-        sum.wrapping_mul(self.shape.zero)
+    }
+
+    #[inline(always)]
+    fn pad(&mut self, at: usize, count: usize) {
+        if count == 0 {
+        } else if self.staging.is_empty() {
+            A::fill(self.windows, self.lanes, self.lane, at, count, self.zero);
+        } else {
+            // An int16 input's zero point is 0, which is 0 in both of its bytes.
+            self.staging[at * self.bytes..][..count * self.bytes].fill(self.zero);
+        }
+    }
+
+    /// Lays what was staged. Behind the window come zeros' weights, so that any value does.
+    #[inline(always)]
+    fn end(&mut self, shape: &Shape) {
+        if self.staging.is_empty() {
+            return;
+        }
+        let staged = &self.staging[..shape.depth * self.bytes];
+        if self.bytes == 2 {
+            A::lay_wide(self.windows, self.lanes, self.lane, 0, staged);
+        } else {
+            A::lay(self.windows, self.lanes, self.lane, 0, staged);
+        }
+    }
+}
+
+/// Every filter of a group times the windows in the scratch.
+fn multiply<A: Arch>(
+    layer: &Layer<'_>,
+    shape: &Shape,
+    memory: &mut Memory<'_>,
+    stage: &OutputStage<'_>,
+    filters: Filters<'_>,
+    (first, pixels): (usize, usize),
+) {
+    let stride = usize::from(layer.output.channels);
+    let base = first * stride + filters.first;
+    let elements = (pixels - 1) * stride + shape.outputs;
+    let start = layer.output.offset as usize + base * shape.output;
+    let place = start..start + elements * shape.output;
+    let channels = &stage.channels[filters.first..filters.first + shape.outputs];
+    let tile = Tile {
+        windows: &[],
+        lanes: shape.lanes,
+        pixels,
+        depth: shape.depth,
+        weights: filters.weights,
+        channels,
+        stage,
+        stride,
+    };
+    if shape.output == 1 && stage.is_plain() {
+        let (out, scratch) = memory.output(place.clone());
+        let windows = &scratch[..shape.windows];
+        if A::outputs(&Tile { windows, ..tile }, out) {
+            return;
+        }
+    }
+    // The second tensor's element at the same index: its own bytes, or those that are written next.
+    let second = layer.second.map(|t| (t.offset as usize, usize::from(t.element)));
+    for channel in 0..shape.outputs {
+        let windows = &memory.scratch[..shape.windows];
+        let sums = A::sums(&Tile { windows, ..tile }, channel);
+        for (pixel, sum) in sums.into_iter().take(pixels).enumerate() {
+            let at = pixel * stride + channel;
+            let added = second.map_or(0, |(from, element)| {
+                let at = from + (base + at) * element;
+                match element {
+                    1 => i32::from(memory.byte(at)),
+                    _ => i32::from(i16::from_le_bytes([
+                        memory.byte(at) as u8,
+                        memory.byte(at + 1) as u8,
+                    ])),
+                }
+            });
+            let acc = channels[channel].bias.wrapping_add(sum);
+            let value = stage.apply(filters.first + channel, acc, added);
+            let (out, _) = memory.output(place.clone());
+            put(out, at, shape.output == 2, value);
+        }
     }
 }

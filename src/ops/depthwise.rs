@@ -1,62 +1,83 @@
 //! Depthwise convolution: each output channel looks at one input channel.
+//!
+//! A few channels at a time are laid into the scratch as planes, padding included as the input's
+//! zero point: as many rows as a stripe of output needs. Along a plane neighbouring values are
+//! neighbours in memory, which channels-last input is not.
 
-use super::{Layer, with_output};
+use super::arch::{Arch, Planes};
+use super::geometry;
+use super::memory::Memory;
+use super::Layer;
 use crate::pack::ElementKind;
-use crate::quantize::Element;
 
-pub(super) fn run(layer: &Layer<'_>, arena: &mut [i8]) {
-    let (input, output) = layer.split(arena);
-    with_output!(layer, output, |out| convolve(layer, input, out));
-}
-
-fn convolve<T: Element>(layer: &Layer<'_>, input: &[i8], out: &mut [T]) {
-    let record = layer.record;
-    let channels = usize::from(layer.output.channels);
+pub(super) fn run<A: Arch>(layer: &Layer<'_>, arena: &mut [i8]) {
+    let (record, output) = (layer.record, layer.output);
+    let channels = usize::from(output.channels);
     let taps = usize::from(record.kernel_height) * usize::from(record.kernel_width);
     let weights = layer.weights(taps * channels);
-    let (biases, stage) = (layer.biases(), layer.stage());
-    let width = usize::from(layer.output.width);
-    for (at, pixel) in out.chunks_exact_mut(channels).enumerate() {
-        let (y, x) = (at / width, at % width);
-        for (channel, (out, &bias)) in pixel.iter_mut().zip(biases).enumerate() {
-            let acc = bias.wrapping_add(sum(layer, input, weights, (y, x), channel));
-            *out = T::put(stage.apply(channel, acc));
+    let stage = layer.stage();
+    let (rows, columns) = geometry::plane(record, output);
+    let element = usize::from(output.element);
+    let (width, stripe) = (usize::from(output.width), usize::from(record.at_once.max(1)));
+    let mut memory = layer.memory(arena);
+    for y in (0..usize::from(output.height)).step_by(stripe) {
+        let height = stripe.min(usize::from(output.height) - y);
+        for first in (0..channels).step_by(A::GROUP) {
+            let count = A::GROUP.min(channels - first);
+            gather::<A>(layer, &mut memory, (rows, columns), y, (first, count));
+            let row = width * channels * element;
+            let start = output.offset as usize + y * row;
+            let (out, planes) = memory.output(start..start + height * row);
+            let planes = Planes {
+                planes,
+                size: rows * columns,
+                columns,
+                kernel: [record.kernel_height, record.kernel_width].map(usize::from),
+                stride: [record.stride_height, record.stride_width].map(usize::from),
+                dilation: [record.dilation_height, record.dilation_width].map(usize::from),
+                height,
+                width,
+                count,
+                first,
+                weights,
+                stage: &stage,
+                wide: output.element_kind() == ElementKind::Int16,
+            };
+            A::convolve(&planes, out);
         }
     }
 }
 
-/// The window's products for one output channel; a tap on the padding sees the zero point.
-fn sum(
+/// Lays the channels `first`.. of the rows that the outputs from row `y` on look at.
+fn gather<A: Arch>(
     layer: &Layer<'_>,
-    input: &[i8],
-    weights: &[i8],
-    (y, x): (usize, usize),
-    channel: usize,
-) -> i32 {
-    let (record, shape) = (layer.record, layer.input);
-    let outputs = usize::from(layer.output.channels);
-    let source = channel / (outputs / usize::from(shape.channels));
-    let kernel_width = usize::from(record.kernel_width);
-    let mut acc = 0i32;
-    for (tap, row) in weights.chunks_exact(outputs).enumerate() {
-        let y = y * usize::from(record.stride_height)
-            + tap / kernel_width * usize::from(record.dilation_height);
-        let x = x * usize::from(record.stride_width)
-            + tap % kernel_width * usize::from(record.dilation_width);
-        let line = y
-            .checked_sub(usize::from(record.pad_top))
-            .filter(|&y| y < usize::from(shape.height));
-        let column = x
-            .checked_sub(usize::from(record.pad_left))
-            .filter(|&x| x < usize::from(shape.width));
-        let value = match (line, column) {
-            (Some(line), Some(column)) => {
-                let at = (line * usize::from(shape.width) + column) * usize::from(shape.channels);
-                input[at + source]
-            }
-            _ => shape.zero_point,
+    memory: &mut Memory<'_>,
+    (rows, columns): (usize, usize),
+    y: usize,
+    (first, count): (usize, usize),
+) {
+    let (record, from) = (layer.record, layer.input);
+    let (input, planes) = memory.input(from.place());
+    let (line, channels) = (usize::from(from.width), usize::from(from.channels));
+    let each = usize::from(layer.output.channels) / channels;
+    let left = usize::from(record.pad_left);
+    let pixels = line.min(columns.saturating_sub(left));
+    A::blank(planes, from.zero_point);
+    for plane_row in 0..rows {
+        let row = y * usize::from(record.stride_height) + plane_row;
+        let row = row.wrapping_sub(usize::from(record.pad_top));
+        if row >= usize::from(from.height) || pixels == 0 {
+            continue;
+        }
+        let (row, at) = (&input[row * line * channels..], plane_row * columns + left);
+        let mut take = |lane, count, source: usize| {
+            let values = &row[source..(pixels - 1) * channels + source + count];
+            A::lay_row(planes, rows * columns, (lane, count), at, values, channels, pixels);
         };
-        acc = acc.wrapping_add(i32::from(value) * i32::from(row[channel]));
+        if each == 1 {
+            take(0, count, first);
+        } else {
+            (0..count).for_each(|lane| take(lane, 1, (first + lane) / each));
+        }
     }
-    acc
 }

@@ -1,25 +1,39 @@
-//! The layers, one file a kind: portable Rust on integers.
+//! The layers, one file a kind, on integers.
 //!
 //! Activations are channels-last (`[height][width][channels]`), all in one arena whose plan the
-//! pack carries. A layer gets its input and its output as slices that [`crate::EncoderPack::new`]
-//! has proved to be apart.
+//! pack carries. [`crate::EncoderPack::new`] has proved that a layer's tensors and its scratch lie
+//! in the arena, and that its output overwrites nothing that is still to be read.
+//!
+//! A file here says what is computed, in what order and from which bytes. `arch/` has the few inner
+//! loops that a processor does its own way; each equals the portable ones to the bit.
 
 mod add;
+mod arch;
+mod clamp;
+mod concat;
 mod conv;
-mod dense;
 mod depthwise;
+pub mod geometry;
+mod lookup;
+mod memory;
+mod mul;
+mod pad;
 mod pool;
 
 use core::ops::Range;
 
-use crate::pack::{EncoderPack, LayerKind, LayerRecord, TensorRecord};
-use crate::quantize::OutputStage;
+use arch::{Arch, Portable};
+use memory::Memory;
+
+use crate::pack::{Channel, ElementKind, EncoderPack, LayerKind, LayerRecord, TensorRecord};
+use crate::quantize::{OutputStage, Sum};
 
 /// A layer on its way through the kernels.
 pub struct Layer<'a> {
     pack: EncoderPack<'a>,
     record: &'a LayerRecord,
     input: &'a TensorRecord,
+    second: Option<&'a TensorRecord>,
     output: &'a TensorRecord,
 }
 
@@ -32,82 +46,76 @@ impl<'a> Layer<'a> {
             pack,
             record,
             input,
+            second: pack.tensors().get(usize::from(record.second_input)),
             output,
         })
     }
 
+    /// The int8 weights, or what else a layer keeps there.
     fn weights(&self, count: usize) -> &'a [i8] {
         self.pack.bytes_at(self.record.weights_at, count)
     }
 
-    fn biases(&self) -> &'a [i32] {
-        self.pack
-            .words_at(self.record.biases_at, usize::from(self.output.channels))
+    fn channels(&self) -> &'a [Channel] {
+        let count = usize::from(self.output.channels);
+        self.pack.channels_at(self.record.channels_at, count)
     }
 
     fn stage(&self) -> OutputStage<'a> {
-        let channels = usize::from(self.output.channels);
-        let negative = self.record.negative_multipliers_at;
+        let record = self.record;
+        let negative = record.negative_multipliers_at;
+        let count = usize::from(self.output.channels);
         OutputStage {
-            multipliers: self.pack.words_at(self.record.multipliers_at, channels),
+            channels: self.channels(),
             negative_multipliers: self
                 .pack
-                .words_at(negative, if negative == 0 { 0 } else { channels }),
-            shift: u32::from(self.record.shift),
+                .words_at(negative, if negative == 0 { 0 } else { count }),
+            shift: u32::from(record.shift),
             zero_point: i32::from(self.output.zero_point),
-            low: i32::from(self.record.low),
-            high: i32::from(self.record.high),
+            low: i32::from(record.low),
+            high: i32::from(record.high),
+            sum: record.adds().then_some(Sum {
+                multiplier: record.second_multiplier,
+                bias: record.bias,
+                up: u32::from(record.add_up),
+                shift: u32::from(record.add_shift),
+            }),
         }
     }
 
-    /// The stage of a layer without weights: one multiplier for all channels.
-    fn scalar(&self) -> i32 {
-        self.pack
-            .words_at(self.record.multipliers_at, 1)
-            .first()
-            .copied()
-            .unwrap_or(0)
-    }
-
-    /// Splits the arena into this layer's input and output.
-    fn split<'m>(&self, arena: &'m mut [i8]) -> (&'m [i8], &'m mut [i8]) {
-        split(arena, self.input.place(), self.output.place())
+    /// The arena with this layer's scratch cut out.
+    fn memory<'m>(&self, arena: &'m mut [i8]) -> Memory<'m> {
+        let bytes = geometry::scratch_bytes(self.record, self.input, self.output);
+        Memory::new(arena, self.record.scratch_at as usize, bytes)
     }
 }
 
-/// Two ranges of the arena that do not overlap.
-fn split(arena: &mut [i8], input: Range<usize>, output: Range<usize>) -> (&[i8], &mut [i8]) {
-    if input.end <= output.start {
-        let (low, high) = arena.split_at_mut(output.start);
-        (&low[input], &mut high[..output.end - output.start])
-    } else {
-        let (low, high) = arena.split_at_mut(input.start);
-        (&high[..input.end - input.start], &mut low[output])
-    }
-}
-
-/// Hands the output to `run` as what it is: int8 or int16.
-macro_rules! with_output {
-    ($layer:expr, $output:expr, |$out:ident| $run:expr) => {
-        match $layer.output.element_kind() {
-            ElementKind::Int8 => {
-                let $out: &mut [i8] = $output;
-                $run
-            }
-            ElementKind::Int16 => {
-                let $out: &mut [i16] = bytemuck::try_cast_slice_mut($output).unwrap_or(&mut []);
-                $run
-            }
-        }
-    };
-}
-use with_output;
-
-/// The sum of products; wraps at 32 bits, which packs by `headstart pack` rule out.
+/// An activation's element, widened. In place or apart, element i of a layer that works value by
+/// value is read before it is written.
 #[inline(always)]
-fn dot(a: &[i8], b: &[i8]) -> i32 {
-    let products = a.iter().zip(b).map(|(&x, &w)| i32::from(x) * i32::from(w));
-    products.fold(0, i32::wrapping_add)
+fn read(arena: &[i8], tensor: &TensorRecord, i: usize) -> i32 {
+    let from = tensor.offset as usize;
+    match tensor.element_kind() {
+        ElementKind::Int8 => i32::from(arena[from + i]),
+        ElementKind::Int16 => {
+            let at = from + 2 * i;
+            i32::from(i16::from_le_bytes([arena[at] as u8, arena[at + 1] as u8]))
+        }
+    }
+}
+
+/// Writes an element that was clamped to its type's range.
+#[inline(always)]
+fn write(arena: &mut [i8], tensor: &TensorRecord, i: usize, value: i32) {
+    let from = tensor.offset as usize;
+    match tensor.element_kind() {
+        ElementKind::Int8 => arena[from + i] = value as i8,
+        ElementKind::Int16 => {
+            let [low, high] = (value as i16).to_le_bytes();
+            let at = from + 2 * i;
+            (arena[at], arena[at + 1]) = (low as i8, high as i8);
+        }
+    }
 }
 
 /// The part of a window of `kernel` taps, `dilation` 1, that lies inside `0..size`.
@@ -128,28 +136,57 @@ pub trait Kernels {
     fn run(kind: LayerKind, layer: &Layer<'_>, arena: &mut [i8]);
 }
 
-/// The kernels whose bits (`1 << LayerKind`) are set; [`kernels!`](crate::kernels) spells it.
+/// The kernels whose bits (`1 << LayerKind`) are set, as this processor does them best;
+/// [`kernels!`](crate::kernels) spells it.
 pub struct KernelSet<const BITS: u32>;
 
 /// Every kernel.
 pub type AllKernels = KernelSet<{ u32::MAX }>;
 
+/// The same in portable Rust: what every other kernel must equal to the bit.
+pub struct PortableKernels<const BITS: u32 = { u32::MAX }>;
+
+const fn in_set(bits: u32, kind: LayerKind) -> bool {
+    bits & (1 << kind as u32) != 0
+}
+
 impl<const BITS: u32> Kernels for KernelSet<BITS> {
     fn has(kind: LayerKind) -> bool {
-        BITS & (1 << kind as u32) != 0
+        in_set(BITS, kind)
     }
 
     fn run(kind: LayerKind, layer: &Layer<'_>, arena: &mut [i8]) {
-        // The tests are constants: what is not in the set is not in the binary.
-        match kind {
-            LayerKind::Conv if Self::has(LayerKind::Conv) => conv::run(layer, arena),
-            LayerKind::Depthwise if Self::has(LayerKind::Depthwise) => depthwise::run(layer, arena),
-            LayerKind::Dense if Self::has(LayerKind::Dense) => dense::run(layer, arena),
-            LayerKind::AvgPool if Self::has(LayerKind::AvgPool) => pool::average(layer, arena),
-            LayerKind::MaxPool if Self::has(LayerKind::MaxPool) => pool::maximum(layer, arena),
-            LayerKind::Add if Self::has(LayerKind::Add) => add::run(layer, arena),
-            _ => {}
+        arch::native::<BITS>(kind, layer, arena);
+    }
+}
+
+impl<const BITS: u32> Kernels for PortableKernels<BITS> {
+    fn has(kind: LayerKind) -> bool {
+        in_set(BITS, kind)
+    }
+
+    fn run(kind: LayerKind, layer: &Layer<'_>, arena: &mut [i8]) {
+        dispatch::<BITS, Portable>(kind, layer, arena);
+    }
+}
+
+/// The tests are constants: what is not in the set is not in the binary.
+fn dispatch<const BITS: u32, A: Arch>(kind: LayerKind, layer: &Layer<'_>, arena: &mut [i8]) {
+    match kind {
+        LayerKind::Conv if in_set(BITS, LayerKind::Conv) => conv::run::<A>(layer, arena),
+        LayerKind::Dense if in_set(BITS, LayerKind::Dense) => conv::run::<A>(layer, arena),
+        LayerKind::Depthwise if in_set(BITS, LayerKind::Depthwise) => {
+            depthwise::run::<A>(layer, arena);
         }
+        LayerKind::AvgPool if in_set(BITS, LayerKind::AvgPool) => pool::average(layer, arena),
+        LayerKind::MaxPool if in_set(BITS, LayerKind::MaxPool) => pool::maximum(layer, arena),
+        LayerKind::Add if in_set(BITS, LayerKind::Add) => add::run(layer, arena),
+        LayerKind::Mul if in_set(BITS, LayerKind::Mul) => mul::run(layer, arena),
+        LayerKind::Lookup if in_set(BITS, LayerKind::Lookup) => lookup::run(layer, arena),
+        LayerKind::Concat if in_set(BITS, LayerKind::Concat) => concat::run(layer, arena),
+        LayerKind::Clamp if in_set(BITS, LayerKind::Clamp) => clamp::run(layer, arena),
+        LayerKind::Pad if in_set(BITS, LayerKind::Pad) => pad::run(layer, arena),
+        _ => {}
     }
 }
 

@@ -6,6 +6,7 @@ use super::record::{CRC_FROM, LayerKind, LayerRecord, MAGIC, NO_TENSOR, PackHead
 use super::{Background, EncoderPack, Fault, MAX_TENSORS, PackError, VERSION};
 use crate::frontend::SensorWindow;
 use crate::head::calibration::{self, Calibration};
+use crate::ops::geometry;
 
 /// An arena larger than this is a mistake, not an encoder for a device.
 const MAX_ARENA: u32 = 64 << 20;
@@ -75,7 +76,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<EncoderPack<'_>, PackError> {
         check_tensor(tensor, header.arena_bytes).map_err(|fault| invalid(fault, i))?;
     }
     for (i, layer) in layers.iter().enumerate() {
-        check_layer(bytes, tensors, layer).map_err(|fault| invalid(fault, i))?;
+        check_layer(bytes, tensors, layer, header.arena_bytes).map_err(|fault| invalid(fault, i))?;
     }
     check_plan(tensors, layers, usize::from(header.embedding_tensor))?;
 
@@ -155,6 +156,9 @@ fn check_tensor(tensor: &TensorRecord, arena: u32) -> Result<(), Fault> {
     if elements == 0 || elements > u64::from(MAX_ARENA) || !matches!(tensor.element, 1 | 2) {
         return Err(Fault::TensorShape);
     }
+    if tensor.element == 2 && tensor.zero_point != 0 {
+        return Err(Fault::TensorShape);
+    }
     let end = u64::from(tensor.offset) + elements * u64::from(tensor.element);
     if !tensor.offset.is_multiple_of(4) || end > u64::from(arena) {
         return Err(Fault::TensorPlace);
@@ -162,51 +166,170 @@ fn check_tensor(tensor: &TensorRecord, arena: u32) -> Result<(), Fault> {
     Ok(())
 }
 
-fn check_layer(bytes: &[u8], tensors: &[TensorRecord], layer: &LayerRecord) -> Result<(), Fault> {
+fn check_layer(
+    bytes: &[u8],
+    tensors: &[TensorRecord],
+    layer: &LayerRecord,
+    arena: u32,
+) -> Result<(), Fault> {
     let kind = layer.kind().ok_or(Fault::LayerKind)?;
     let tensor = |index: u16| tensors.get(usize::from(index)).ok_or(Fault::LayerTensor);
     let (input, output) = (tensor(layer.input)?, tensor(layer.output)?);
-    if (kind == LayerKind::Add) != (layer.second_input != NO_TENSOR) {
-        return Err(Fault::LayerTensor);
+    let second = if layer.adds() {
+        Some(tensor(layer.second_input)?)
+    } else {
+        None
+    };
+    check_stage(kind, layer, output)?;
+    match (kind, second) {
+        (LayerKind::Add | LayerKind::Mul | LayerKind::Concat, Some(second)) => {
+            check_pair(kind, layer, [input, second], output)
+        }
+        (LayerKind::Conv | LayerKind::Dense, Some(second)) if shape(second) != shape(output) => {
+            Err(Fault::LayerShape)
+        }
+        (LayerKind::Conv | LayerKind::Dense, _) | (LayerKind::Depthwise, None) => {
+            check_weighted(bytes, kind, layer, input, output)?;
+            check_scratch(layer, input, output, arena)
+        }
+        (LayerKind::AvgPool, None) => check_window(kind, layer, input, output).map(|_| ()),
+        (LayerKind::MaxPool, None) if input.element == output.element => {
+            check_window(kind, layer, input, output).map(|_| ())
+        }
+        (LayerKind::Lookup, None) => check_table(bytes, layer, [input, output], 256),
+        (LayerKind::Clamp, None) => {
+            let limits = 2 * usize::from(output.channels);
+            check_table(bytes, layer, [input, output], limits)
+        }
+        (LayerKind::Pad, None) => {
+            let fits = |from: u16, pad: u16, to: u16| u32::from(from) + u32::from(pad) <= to.into();
+            let fits = fits(input.height, layer.pad_top, output.height)
+                && fits(input.width, layer.pad_left, output.width)
+                && input.channels == output.channels
+                && input.element == output.element;
+            if fits { Ok(()) } else { Err(Fault::LayerShape) }
+        }
+        (LayerKind::MaxPool, None) => Err(Fault::LayerShape),
+        _ => Err(Fault::LayerTensor),
     }
+}
+
+fn shape(tensor: &TensorRecord) -> [u16; 3] {
+    [tensor.height, tensor.width, tensor.channels]
+}
+
+/// Limits, shifts and what must be zero.
+fn check_stage(kind: LayerKind, layer: &LayerRecord, output: &TensorRecord) -> Result<(), Fault> {
     let limit = if output.element == 1 {
         (-128, 127)
     } else {
         (i16::MIN, i16::MAX)
     };
     let range = limit.0 <= layer.low && layer.low <= layer.high && layer.high <= limit.1;
-    if !range || !(1..=47).contains(&layer.shift) || layer.reserved != 0 || layer.reserved_end != 0
-    {
-        return Err(Fault::OutputStage);
+    let shifted = (1..=47).contains(&layer.shift);
+    let weighted = matches!(kind, LayerKind::Conv | LayerKind::Dense);
+    let adds = if weighted && layer.adds() {
+        (1..=24).contains(&layer.add_shift) && layer.add_up <= 24
+    } else {
+        layer.add_shift == 0 && layer.add_up == 0
+    };
+    let at_once = match kind {
+        LayerKind::Depthwise => (1..=output.height).contains(&layer.at_once),
+        LayerKind::Conv => matches!(layer.at_once, 1 | 4),
+        LayerKind::Dense => layer.at_once == 1,
+        _ => layer.at_once == 0,
+    };
+    if range && shifted && adds && at_once && layer.reserved == [0; 2] {
+        Ok(())
+    } else {
+        Err(Fault::OutputStage)
     }
-    if kind == LayerKind::Add {
-        let second = tensor(layer.second_input)?;
-        let shape = |t: &TensorRecord| (t.height, t.width, t.channels);
-        let same = shape(input) == shape(second) && shape(input) == shape(output);
-        let small = output.element >= input.element && layer.shift <= 31;
-        return if same && input.element == second.element && small {
-            Ok(())
-        } else {
-            Err(Fault::LayerShape)
-        };
+}
+
+/// Layers that work on two tensors value by value.
+fn check_pair(
+    kind: LayerKind,
+    layer: &LayerRecord,
+    [first, second]: [&TensorRecord; 2],
+    output: &TensorRecord,
+) -> Result<(), Fault> {
+    let same = shape(first) == shape(output);
+    let fits = match kind {
+        LayerKind::Add => same && shape(second) == shape(output) && layer.shift <= 31,
+        LayerKind::Mul => {
+            let vector = shape(second) == [1, 1, first.channels];
+            same && (vector || shape(second) == shape(output))
+        }
+        _ => {
+            let side = |t: &TensorRecord| [t.height, t.width];
+            let channels = u32::from(first.channels) + u32::from(second.channels);
+            side(first) == side(output)
+                && side(second) == side(output)
+                && channels == u32::from(output.channels)
+        }
+    };
+    if fits { Ok(()) } else { Err(Fault::LayerShape) }
+}
+
+/// Layers that look int8 values up.
+fn check_table(
+    bytes: &[u8],
+    layer: &LayerRecord,
+    [input, output]: [&TensorRecord; 2],
+    length: usize,
+) -> Result<(), Fault> {
+    if shape(input) != shape(output) || input.element != 1 || output.element != 1 {
+        return Err(Fault::LayerShape);
     }
+    section(bytes, layer.weights_at, length)
+        .map(|_| ())
+        .map_err(|_| Fault::LayerData)
+}
+
+/// Layers with weights: their shapes, and that their parameters lie in the file.
+fn check_weighted(
+    bytes: &[u8],
+    kind: LayerKind,
+    layer: &LayerRecord,
+    input: &TensorRecord,
+    output: &TensorRecord,
+) -> Result<(), Fault> {
     let weights = match kind {
-        LayerKind::Dense => check_dense(input, output)?,
+        LayerKind::Dense => {
+            let vector = output.height == 1 && output.width == 1 && layer.groups == 1;
+            if !vector || input.len() > MAX_FILTER {
+                return Err(Fault::LayerShape);
+            }
+            geometry::weight_bytes(layer, input, output)
+        }
+        LayerKind::Conv => {
+            check_window(kind, layer, input, output)?;
+            geometry::weight_bytes(layer, input, output)
+        }
         _ => check_window(kind, layer, input, output)?,
     };
     let channels = usize::from(output.channels);
-    match kind {
-        LayerKind::MaxPool => Ok(()),
-        LayerKind::AvgPool => words(bytes, layer.multipliers_at, 1),
-        _ => {
-            section(bytes, layer.weights_at, weights).map_err(|_| Fault::LayerData)?;
-            words(bytes, layer.biases_at, channels)?;
-            words(bytes, layer.multipliers_at, channels)?;
-            if layer.negative_multipliers_at != 0 {
-                words(bytes, layer.negative_multipliers_at, channels)?;
-            }
-            Ok(())
-        }
+    section(bytes, layer.weights_at, weights).map_err(|_| Fault::LayerData)?;
+    words(bytes, layer.channels_at, 2 * channels)?;
+    if layer.negative_multipliers_at != 0 {
+        words(bytes, layer.negative_multipliers_at, channels)?;
+    }
+    Ok(())
+}
+
+/// The scratch lies in the arena; [`check_plan`] sees to it that nothing else does.
+fn check_scratch(
+    layer: &LayerRecord,
+    input: &TensorRecord,
+    output: &TensorRecord,
+    arena: u32,
+) -> Result<(), Fault> {
+    let bytes = geometry::scratch_bytes(layer, input, output);
+    let end = (layer.scratch_at as usize).checked_add(bytes);
+    if layer.scratch_at.is_multiple_of(8) && end.is_some_and(|end| end <= arena as usize) {
+        Ok(())
+    } else {
+        Err(Fault::Scratch)
     }
 }
 
@@ -216,21 +339,10 @@ fn words(bytes: &[u8], at: u32, count: usize) -> Result<(), Fault> {
         .map_err(|_| Fault::LayerData)
 }
 
-/// Weights of a dense layer.
-fn check_dense(input: &TensorRecord, output: &TensorRecord) -> Result<usize, Fault> {
-    let vector = output.height == 1 && output.width == 1 && input.element == 1;
-    let weights = input
-        .len()
-        .checked_mul(output.len())
-        .ok_or(Fault::LayerShape)?;
-    if vector && input.len() <= 1 << 16 {
-        Ok(weights)
-    } else {
-        Err(Fault::LayerShape)
-    }
-}
+/// The most values that a window may have.
+const MAX_FILTER: usize = 1 << 16;
 
-/// Weights of a layer that slides a window.
+/// Weights of a layer that slides a window, `[kh][kw][in / groups][out]`.
 fn check_window(
     kind: LayerKind,
     layer: &LayerRecord,
@@ -267,11 +379,7 @@ fn check_window(
         .into_iter()
         .try_fold(per_group, usize::checked_mul)
         .unwrap_or(usize::MAX);
-    let elements = match kind {
-        LayerKind::MaxPool => input.element == 1 && output.element == 1,
-        _ => input.element == 1,
-    };
-    if !vertical.fits() || !horizontal.fits() || window > 1 << 16 || !elements {
+    if !vertical.fits() || !horizontal.fits() || window > MAX_FILTER {
         return Err(Fault::LayerShape);
     }
     window
@@ -337,12 +445,24 @@ fn check_plan(
 
     for (i, layer) in layers.iter().enumerate() {
         let step = i as u16 + 1;
-        let place = tensors[usize::from(layer.output)].place();
+        let (input, output) = (
+            &tensors[usize::from(layer.input)],
+            &tensors[usize::from(layer.output)],
+        );
+        let place = output.place();
+        let scratch = layer.scratch_at as usize;
+        let scratch = scratch..scratch + geometry::scratch_bytes(layer, input, output);
+        require(!overlap(&scratch, &place), Fault::Scratch, i)?;
         for (t, tensor) in tensors.iter().enumerate() {
             let alive = written[t] < step && last_read[t] >= step;
-            if alive && overlap(&tensor.place(), &place) {
+            if !alive {
+                continue;
+            }
+            require(!overlap(&scratch, &tensor.place()), Fault::Scratch, i)?;
+            if overlap(&tensor.place(), &place) {
                 let dies_here = last_read[t] == step;
-                require(dies_here && in_place(layer, t, tensors), Fault::Overlap, i)?;
+                let allowed = dies_here && may_follow(layer, t, tensors);
+                require(allowed, Fault::Overlap, i)?;
             }
         }
     }
@@ -360,12 +480,18 @@ fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
-/// Add may write over an input of exactly its place: element by element, each is read before it
-/// is written.
-fn in_place(layer: &LayerRecord, tensor: usize, tensors: &[TensorRecord]) -> bool {
-    layer.kind() == Some(LayerKind::Add)
-        && inputs(layer).any(|t| t == tensor)
-        && tensors[tensor].place() == tensors[usize::from(layer.output)].place()
+/// Whether the layer's output may take bytes of its input `tensor`, read here for the last time.
+fn may_follow(layer: &LayerRecord, tensor: usize, tensors: &[TensorRecord]) -> bool {
+    let (input, second) = (usize::from(layer.input), usize::from(layer.second_input));
+    let (this, output) = (&tensors[tensor], &tensors[usize::from(layer.output)]);
+    // Value by value, each is read before it is written.
+    let in_place = this.place() == output.place() && this.element == output.element;
+    match layer.kind() {
+        Some(LayerKind::Add | LayerKind::Mul | LayerKind::Lookup | LayerKind::Clamp) => in_place,
+        _ if tensor == second => in_place && second != input,
+        _ => geometry::least_gap(layer, &tensors[input], output)
+            .is_some_and(|gap| this.offset as usize >= output.offset as usize + gap),
+    }
 }
 
 fn check_background<'a>(

@@ -11,14 +11,14 @@ mod check;
 mod record;
 
 pub use record::{
-    CRC_FROM, ElementKind, LayerKind, LayerRecord, MAGIC, NO_TENSOR, PackHeader, TensorRecord,
+    CRC_FROM, Channel, ElementKind, LayerKind, LayerRecord, MAGIC, NO_TENSOR, PackHeader, TensorRecord,
 };
 
 use crate::frontend::SensorWindow;
 use crate::head::calibration::Calibration;
 
 /// The version that this crate reads and the trainer writes.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The most tensors, and so layers, a pack can have.
 pub const MAX_TENSORS: usize = 128;
@@ -118,6 +118,8 @@ pub enum Fault {
     WrittenTwice,
     /// A layer's output overwrites bytes that are still needed.
     Overlap,
+    /// A layer's scratch lies outside the arena or over bytes that are needed.
+    Scratch,
     /// A layer's shapes do not fit each other.
     LayerShape,
     /// A layer's weights, biases or multipliers lie outside the file.
@@ -147,6 +149,7 @@ impl Fault {
             Fault::ReadBeforeWrite => "layer reads a tensor that nothing wrote yet",
             Fault::WrittenTwice => "layer writes a tensor that is already written",
             Fault::Overlap => "layer overwrites bytes that are still needed",
+            Fault::Scratch => "layer whose scratch is outside the arena or over bytes that are needed",
             Fault::LayerShape => "layer with shapes that do not fit each other",
             Fault::LayerData => "layer with weights outside the file",
             Fault::OutputStage => "layer with an impossible output range or shift",
@@ -310,6 +313,14 @@ impl<'a> EncoderPack<'a> {
     pub(crate) fn words_at(&self, offset: u32, length: usize) -> &'a [i32] {
         let from = offset as usize;
         let bytes = self.bytes.get(from..from + 4 * length).unwrap_or(&[]);
+        bytemuck::try_cast_slice(bytes).unwrap_or(&[])
+    }
+
+    /// The same as channels' biases and multipliers.
+    pub(crate) fn channels_at(&self, offset: u32, length: usize) -> &'a [Channel] {
+        let from = offset as usize;
+        let size = size_of::<Channel>();
+        let bytes = self.bytes.get(from..from + size * length).unwrap_or(&[]);
         bytemuck::try_cast_slice(bytes).unwrap_or(&[])
     }
 }

@@ -123,11 +123,12 @@ impl TensorRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum LayerKind {
-    /// Convolution, 1-D (height 1) or 2-D, any groups. Weights `[out][kh][kw][in / groups]`.
+    /// Convolution, 1-D (height 1) or 2-D, any groups; may add a second tensor. Weights as
+    /// [`LayerRecord::weights_at`] says.
     Conv = 1,
     /// Convolution with one input channel a group. Weights `[kh][kw][out]`.
     Depthwise = 2,
-    /// Matrix times vector. Weights `[out][in]`.
+    /// Matrix times vector; may add a second tensor. Weights as a convolution's.
     Dense = 3,
     /// Average of a window; padding counts as zero.
     AvgPool = 4,
@@ -135,17 +136,32 @@ pub enum LayerKind {
     MaxPool = 5,
     /// Sum of two tensors of one shape, each with its own scale.
     Add = 6,
+    /// Product of two tensors; the second may be one vector for all pixels.
+    Mul = 7,
+    /// A table of 256 values: any function of one value.
+    Lookup = 8,
+    /// Two tensors side by side, channel after channel, each with its own scale.
+    Concat = 9,
+    /// Limits of its own for each channel: maximum and minimum with constants.
+    Clamp = 10,
+    /// Zeros around a tensor.
+    Pad = 11,
 }
 
 impl LayerKind {
     /// All kinds.
-    pub const ALL: [LayerKind; 6] = [
+    pub const ALL: [LayerKind; 11] = [
         LayerKind::Conv,
         LayerKind::Depthwise,
         LayerKind::Dense,
         LayerKind::AvgPool,
         LayerKind::MaxPool,
         LayerKind::Add,
+        LayerKind::Mul,
+        LayerKind::Lookup,
+        LayerKind::Concat,
+        LayerKind::Clamp,
+        LayerKind::Pad,
     ];
 
     /// As `kernels!` spells it.
@@ -157,12 +173,27 @@ impl LayerKind {
             LayerKind::AvgPool => "AvgPool",
             LayerKind::MaxPool => "MaxPool",
             LayerKind::Add => "Add",
+            LayerKind::Mul => "Mul",
+            LayerKind::Lookup => "Lookup",
+            LayerKind::Concat => "Concat",
+            LayerKind::Clamp => "Clamp",
+            LayerKind::Pad => "Pad",
         }
     }
 }
 
 /// The value of `second_input` where a layer has one input.
 pub const NO_TENSOR: u16 = u16::MAX;
+
+/// How a channel's sum becomes an output: 8 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Channel {
+    /// The sum starts here; the input's zero point is folded in.
+    pub bias: i32,
+    /// What the sum is multiplied with before the shift.
+    pub multiplier: i32,
+}
 
 /// One layer: 64 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
@@ -178,7 +209,7 @@ pub struct LayerRecord {
     pub high: i16,
     /// Index of the input tensor.
     pub input: u16,
-    /// Index of the second input of Add, else [`NO_TENSOR`].
+    /// Index of the second input, else [`NO_TENSOR`].
     pub second_input: u16,
     /// Index of the output tensor.
     pub output: u16,
@@ -200,24 +231,31 @@ pub struct LayerRecord {
     pub pad_top: u16,
     /// Padding to the left.
     pub pad_left: u16,
-    /// Zero.
-    pub reserved: u16,
-    /// Where the int8 weights start in the file.
+    /// What is computed from one filling of the scratch. Of Depthwise: rows of output; of Conv:
+    /// pixels, 1 or 4; of Dense: 1; else 0.
+    pub at_once: u16,
+    /// Where the int8 weights start in the file. Of Conv and Dense, group by group:
+    /// `[out / 4][k / 4][4 outputs][4 k]` with k over `[kh][kw][in / groups]`; both are filled up
+    /// with zeros to multiples of four. Of Lookup the 256 values, of Clamp `[low, high]` a channel.
     pub weights_at: u32,
-    /// Where the int32 biases start, input zero point folded in.
-    pub biases_at: u32,
-    /// Where the int32 multipliers start.
-    pub multipliers_at: u32,
-    /// Where the multipliers of negative accumulators start; 0 where there is no difference.
+    /// Where a [`Channel`] for each output channel starts.
+    pub channels_at: u32,
+    /// Where the multipliers of negative sums start; 0 where there is no difference.
     pub negative_multipliers_at: u32,
-    /// Of Add: what the first input is multiplied with.
+    /// Where in the arena this layer's scratch starts, a multiple of 8.
+    pub scratch_at: u32,
+    /// Of Add, Mul, Concat and AvgPool: what the first input (or the sum) is multiplied with.
     pub first_multiplier: i32,
-    /// Of Add: what the second input is multiplied with.
+    /// Of Add, Concat and layers that add: what the second input is multiplied with.
     pub second_multiplier: i32,
-    /// Of Add and AvgPool: what is added before the shift.
+    /// Of Add, AvgPool, Concat and layers that add: what is added before the shift.
     pub bias: i32,
+    /// Of Conv and Dense that add a second tensor: the shift of the sum, 1 to 24.
+    pub add_shift: u8,
+    /// Of the same: by how much the scaled accumulator is shifted up first, 0 to 24.
+    pub add_up: u8,
     /// Zero.
-    pub reserved_end: u32,
+    pub reserved: [u8; 2],
 }
 
 impl LayerRecord {
@@ -226,5 +264,10 @@ impl LayerRecord {
         LayerKind::ALL
             .into_iter()
             .find(|&kind| kind as u8 == self.kind)
+    }
+
+    /// Whether it has a second input.
+    pub fn adds(&self) -> bool {
+        self.second_input != NO_TENSOR
     }
 }

@@ -73,7 +73,7 @@ fn ten_thousand_flipped_bits_are_all_found() {
 #[test]
 fn another_version_another_file_and_a_shifted_file_are_named() {
     let mut newer = watch();
-    newer[8] = 2;
+    newer[8] = VERSION as u8 + 1;
     assert_eq!(
         check(&newer),
         Err(PackError::Version { found: VERSION + 1 })

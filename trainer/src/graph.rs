@@ -1,6 +1,8 @@
 //! An ONNX graph as the layers that a device runs: weights in the device's order, activations
 //! channels-last, what follows a layer element by element fused into it.
 
+mod elementwise;
+mod fuse;
 mod read;
 
 use tract_onnx::pb::ModelProto;
@@ -44,7 +46,7 @@ pub struct Layer {
     pub name: String,
     /// What it computes.
     pub op: Op,
-    /// Tensors that it reads: two for Add, else one.
+    /// Tensors that it reads: two for Add, Mul, Concat and a convolution that adds, else one.
     pub inputs: Vec<usize>,
     /// The tensor that it writes.
     pub output: usize,
@@ -67,6 +69,47 @@ pub enum Op {
     MaxPool(Window),
     /// The sum of two tensors.
     Add,
+    /// The product of two tensors; the second may be one vector for all pixels.
+    Mul,
+    /// A function of one value.
+    Lookup(Function),
+    /// Two tensors side by side, channel after channel.
+    Concat,
+    /// A lower and an upper limit for each channel.
+    Clamp(Vec<[f32; 2]>),
+    /// Zeros above and to the left; the rest follows from the output's shape.
+    Pad([usize; 2]),
+}
+
+/// Functions of one value that a table of 256 results stands for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Function {
+    /// 1 / (1 + e^-x)
+    Sigmoid,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// max(0, min(1, alpha x + beta))
+    HardSigmoid(f32, f32),
+    /// x * max(0, min(1, x / 6 + 1 / 2))
+    HardSwish,
+    /// x / (1 + e^-x)
+    Swish,
+}
+
+impl Function {
+    /// Its value.
+    pub fn of(self, x: f64) -> f64 {
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        match self {
+            Function::Sigmoid => sigmoid(x),
+            Function::Tanh => x.tanh(),
+            Function::HardSigmoid(alpha, beta) => {
+                (f64::from(alpha) * x + f64::from(beta)).clamp(0.0, 1.0)
+            }
+            Function::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
+            Function::Swish => x * sigmoid(x),
+        }
+    }
 }
 
 /// A sliding window; pairs are vertical, horizontal.
@@ -82,6 +125,17 @@ pub struct Window {
     pub pad: [usize; 2],
     /// Groups of channels.
     pub groups: usize,
+}
+
+impl Window {
+    /// One tap.
+    pub const POINT: Window = Window {
+        kernel: [1, 1],
+        stride: [1, 1],
+        dilation: [1, 1],
+        pad: [0, 0],
+        groups: 1,
+    };
 }
 
 /// Parameters of one layer.
@@ -137,9 +191,19 @@ pub enum GraphError {
 }
 
 impl Graph {
-    /// Reads the encoder's graph; `input` is the input's height, width and channels.
+    /// Reads the encoder's graph and fuses what one pass over memory can do; `input` is the input's
+    /// height, width and channels.
     pub fn read(proto: &ModelProto, input: [usize; 3]) -> Result<Graph, GraphError> {
-        read::read(proto, input)
+        read::read(proto, input).map(fuse::fuse)
+    }
+
+    /// Whether anybody reads `tensor`.
+    pub fn readers(&self, tensor: usize) -> usize {
+        self.layers
+            .iter()
+            .flat_map(|l| &l.inputs)
+            .filter(|&&t| t == tensor)
+            .count()
     }
 
     /// Multiply-accumulates of one layer.
@@ -150,7 +214,7 @@ impl Graph {
                 out * weights.values.len() / weights.biases.len().max(1)
             }
             Op::Depthwise(window, _) => out * window.kernel[0] * window.kernel[1],
-            Op::AvgPool(_) | Op::MaxPool(_) | Op::Add => 0,
+            _ => 0,
         }
     }
 }

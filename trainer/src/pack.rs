@@ -3,6 +3,7 @@
 mod few_shot;
 mod layout;
 mod order;
+mod records;
 mod report;
 mod writer;
 
@@ -125,7 +126,7 @@ pub fn pack(
         .iter()
         .map(|l| quantize::layer(&graph, l, &scales))
         .collect::<Result<_, _>>()?;
-    let layout = layout(&graph, &scales);
+    let layout = layout(&graph, &scales, None)?;
     let bytes = write(encoder, &graph, &scales, &layers, &layout, no_background)?;
     // The device's own check has the last word.
     let aligned = Aligned::new(&bytes);

@@ -26,6 +26,18 @@ impl Scale {
         elements * if self.wide { 2 } else { 1 }
     }
 
+    /// The number that an integer stands for.
+    fn value(self, integer: i32) -> f64 {
+        f64::from(integer - self.zero_point) * self.step
+    }
+
+    /// The integer that stands for a number, or the one nearest to it; infinities are the limits.
+    fn nearest(self, value: f64) -> i32 {
+        let (low, high) = self.limits();
+        let integer = (value / self.step + f64::from(self.zero_point)).round();
+        integer.clamp(low.into(), high.into()) as i32
+    }
+
     fn limits(self) -> (i32, i32) {
         if self.wide {
             (-32768, 32767)
@@ -52,10 +64,13 @@ pub struct QuantizedLayer {
     pub low: i32,
     /// Largest output.
     pub high: i32,
-    /// Of Add.
-    pub add: [i32; 2],
-    /// Of Add and AvgPool.
+    /// What each input is multiplied with, where a layer has no channels of its own; the second
+    /// also for a layer that adds.
+    pub factors: [i32; 2],
+    /// What is added before the shift, where it is not a channel's.
     pub bias: i32,
+    /// The shifts of the sum of a layer that adds, of the accumulator up and of the sum down; else 0.
+    pub add_shifts: [u8; 2],
 }
 
 /// The values that calibration saw of one tensor, thinned out.
@@ -90,11 +105,11 @@ pub fn scales(graph: &Graph, seen: &[Seen], embedding_step: f32) -> Vec<Scale> {
         zero_point: 0,
         wide: true,
     };
-    // A maximum is one of its inputs: it keeps their scale.
+    // Layers that only move or choose values keep their input's scale.
     for layer in graph
         .layers
         .iter()
-        .filter(|l| matches!(l.op, Op::MaxPool(_)))
+        .filter(|l| matches!(l.op, Op::MaxPool(_) | Op::Clamp(_) | Op::Pad(_)))
     {
         scales[layer.output] = scales[layer.inputs[0]];
     }
@@ -190,21 +205,51 @@ pub fn layer(
         }
         Op::AvgPool(window) => {
             let taps = (window.kernel[0] * window.kernel[1]) as f64;
-            let (multipliers, shift) = fixed(&[input.step / output.step / taps], 32);
+            let (factors, shift) = fixed(&[input.step / output.step / taps], 32);
             let bias = -input.zero_point * taps as i32;
             QuantizedLayer {
-                multipliers,
+                factors: [factors[0], 0],
                 shift,
                 bias,
                 ..QuantizedLayer::default()
             }
         }
-        Op::MaxPool(_) => QuantizedLayer {
-            shift: 1,
-            ..QuantizedLayer::default()
-        },
+        Op::MaxPool(_) | Op::Pad(_) => moved(Vec::new()),
+        Op::Clamp(limits) => moved(
+            limits
+                .iter()
+                .flatten()
+                .map(|&limit| input.nearest(limit.into()) as i8)
+                .collect(),
+        ),
+        Op::Lookup(function) => moved(
+            (-128..=127)
+                .map(|v| output.nearest(function.of(input.value(v))) as i8)
+                .collect(),
+        ),
+        Op::Mul => {
+            let ratio = input.step * scales[layer.inputs[1]].step / output.step;
+            let (factors, shift) = fixed(&[ratio], 47);
+            QuantizedLayer {
+                factors: [factors[0], 0],
+                shift,
+                ..QuantizedLayer::default()
+            }
+        }
+        Op::Concat => {
+            let ratios = [0, 1].map(|i| scales[layer.inputs[i]].step / output.step);
+            let (factors, shift) = fixed(&ratios, 47);
+            QuantizedLayer {
+                factors: [factors[0], factors[1]],
+                shift,
+                ..QuantizedLayer::default()
+            }
+        }
         Op::Add => add([input, scales[layer.inputs[1]]], output),
     };
+    if let (Op::Conv(..) | Op::Dense(_), [_, second]) = (&layer.op, &layer.inputs[..]) {
+        quantized.adds(scales[*second], output);
+    }
     if layer.activation.slope != 1.0 {
         let slope = f64::from(layer.activation.slope);
         let scaled = quantized
@@ -213,19 +258,42 @@ pub fn layer(
             .map(|&m| (f64::from(m) * slope).round() as i32);
         quantized.negative_multipliers = scaled.collect();
     }
-    let (low, high) = output.limits();
-    let bound = |value: f32| {
-        (f64::from(value) / output.step + f64::from(output.zero_point))
-            .round()
-            .clamp(low.into(), high.into())
-    };
-    quantized.low = bound(layer.activation.low) as i32;
-    quantized.high = bound(layer.activation.high) as i32;
+    quantized.low = output.nearest(layer.activation.low.into());
+    quantized.high = output.nearest(layer.activation.high.into());
     let sums = macs_fit(graph, layer, &quantized);
     if sums {
         Ok(quantized)
     } else {
         Err(too_large(layer))
+    }
+}
+
+/// Values are moved, limited or looked up: nothing is multiplied.
+fn moved(weights: Vec<i8>) -> QuantizedLayer {
+    QuantizedLayer {
+        weights,
+        shift: 1,
+        ..QuantizedLayer::default()
+    }
+}
+
+impl QuantizedLayer {
+    /// Adds `second` before the output is stored: the accumulator keeps 2 to 8 bits below the
+    /// output's step, as many as leave the multipliers their shift of 32; the sum is taken in 2^-16
+    /// of a step.
+    fn adds(&mut self, second: Scale, output: Scale) {
+        const SHIFT: u8 = 16;
+        let largest = self.multipliers.iter().copied().max().unwrap_or(0).max(1);
+        let room = (i32::MAX / largest).ilog2().min(8) as u8;
+        // Bits that the multipliers have no room for come off the shift.
+        let short = 2u8.saturating_sub(room).min(self.shift - 1);
+        self.shift -= short;
+        let multipliers = self.multipliers.iter_mut();
+        multipliers.for_each(|m| *m <<= room);
+        let unit = f64::from(1u32 << SHIFT);
+        self.factors[1] = (second.step / output.step * unit).round().min(f64::from(1 << 23)) as i32;
+        self.bias = -second.zero_point * self.factors[1];
+        self.add_shifts = [SHIFT - room - short, SHIFT];
     }
 }
 
@@ -329,10 +397,10 @@ fn add(inputs: [Scale; 2], output: Scale) -> QuantizedLayer {
     let ratios = inputs.map(|i| i.step / output.step);
     // 22 bits each, so that two products and the bias stay within 32 where inputs are int8.
     let (multipliers, shift) = fixed_to(&ratios, 31, 1 << 22);
-    let add = [multipliers[0], multipliers[1]];
-    let bias = -(inputs[0].zero_point * add[0] + inputs[1].zero_point * add[1]);
+    let factors = [multipliers[0], multipliers[1]];
+    let bias = -(inputs[0].zero_point * factors[0] + inputs[1].zero_point * factors[1]);
     QuantizedLayer {
-        add,
+        factors,
         bias,
         shift,
         ..QuantizedLayer::default()

@@ -66,10 +66,17 @@ fn layout(shape: &[u64]) -> Result<Layout, Fault> {
             rows_per_entry: rows as usize,
             pre_cut: true,
         }),
+        // Pictures and spectrograms, channels last: a window is all of their pixels.
+        [windows, height, width, channels] => Ok(Layout {
+            channels: channels as usize,
+            entries: windows as usize,
+            rows_per_entry: (height * width) as usize,
+            pre_cut: true,
+        }),
         _ => Err(Fault::Shape {
             array: "x",
             found: shape.to_vec(),
-            wanted: "[rows, channels] or [windows, rows, channels]".into(),
+            wanted: "[rows, channels], [windows, rows, channels] or [windows, height, width, channels]".into(),
         }),
     }
 }

@@ -6,18 +6,16 @@ use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto::DataType,
 };
 
-use super::{Activation, Graph, GraphError, Layer, Op, Tensor, Weights, Window};
+use super::{Activation, Function, Graph, GraphError, Layer, Op, Tensor, Weights, Window};
+
+/// Shape and values of a constant.
+type Constant = (Vec<usize>, Vec<f32>);
 
 pub(super) fn read(proto: &ModelProto, input: [usize; 3]) -> Result<Graph, GraphError> {
     let empty = GraphProto::default();
     let graph = proto.graph.as_ref().unwrap_or(&empty);
-    let constants = graph
-        .initializer
-        .iter()
-        .map(|t| (t.name.as_str(), t))
-        .collect();
     let mut reader = Reader {
-        constants,
+        constants: constants(graph),
         tensors: Vec::new(),
         layers: Vec::new(),
         by_name: HashMap::new(),
@@ -25,10 +23,14 @@ pub(super) fn read(proto: &ModelProto, input: [usize; 3]) -> Result<Graph, Graph
     let first = graph
         .input
         .iter()
-        .find(|i| !reader.constants.contains_key(i.name.as_str()));
+        .find(|i| !reader.constants.contains_key(&i.name));
     reader.add_tensor(first.map_or("input", |i| &i.name), input);
     for node in &graph.node {
-        reader.node(node)?;
+        // What works on constants alone was worked out before.
+        let known = node.output.iter().all(|o| reader.constants.contains_key(o));
+        if !known || node.output.is_empty() {
+            reader.node(node)?;
+        }
     }
     let output = graph.output.first().map_or("", |o| &o.name);
     let embedding = reader
@@ -55,15 +57,62 @@ pub(super) fn read(proto: &ModelProto, input: [usize; 3]) -> Result<Graph, Graph
     })
 }
 
-struct Reader<'p> {
-    constants: HashMap<&'p str, &'p TensorProto>,
-    tensors: Vec<Tensor>,
-    layers: Vec<Layer>,
+pub(super) struct Reader {
+    pub(super) constants: HashMap<String, Constant>,
+    pub(super) tensors: Vec<Tensor>,
+    pub(super) layers: Vec<Layer>,
     /// ONNX tensor name to index; names that differ by an identity share one.
     by_name: HashMap<String, usize>,
 }
 
-impl<'p> Reader<'p> {
+/// Stored tensors, and what Constant and DequantizeLinear make of them.
+fn constants(graph: &GraphProto) -> HashMap<String, Constant> {
+    let stored = graph.initializer.iter();
+    let mut constants: HashMap<String, Constant> = stored
+        .filter_map(|t| Some((t.name.clone(), floats(t)?)))
+        .collect();
+    for node in &graph.node {
+        let Some(output) = node.output.first() else {
+            continue;
+        };
+        let input = |at: usize| constants.get(node.input.get(at)?);
+        let value = match node.op_type.as_str() {
+            "Constant" => attribute(node, "value")
+                .and_then(|a| a.t.as_ref())
+                .and_then(floats),
+            "Identity" => input(0).cloned(),
+            "DequantizeLinear" => dequantized(node, input(0), input(1), input(2)),
+            _ => None,
+        };
+        if let Some(value) = value {
+            constants.insert(output.clone(), value);
+        }
+    }
+    constants
+}
+
+/// (value - zero) * scale, with one scale or one an index of `axis`.
+fn dequantized(
+    node: &NodeProto,
+    values: Option<&Constant>,
+    scale: Option<&Constant>,
+    zero: Option<&Constant>,
+) -> Option<Constant> {
+    let ((dims, values), (_, scale)) = (values?, scale?);
+    let axis = int(node, "axis").unwrap_or(1);
+    let inner: usize = dims.iter().skip(axis + 1).product();
+    let at = |i: usize, list: &[f32]| match list.len() {
+        0 => 0.0,
+        1 => list[0],
+        n => list[i / inner.max(1) % n],
+    };
+    let zero: &[f32] = zero.map_or(&[], |(_, z)| z);
+    let value = |(i, v): (usize, &f32)| (v - at(i, zero)) * at(i, scale);
+    let values = values.iter().enumerate().map(value).collect();
+    Some((dims.clone(), values))
+}
+
+impl Reader {
     fn add_tensor(&mut self, name: &str, shape: [usize; 3]) -> usize {
         self.tensors.push(Tensor {
             name: name.into(),
@@ -73,13 +122,26 @@ impl<'p> Reader<'p> {
         self.tensors.len() - 1
     }
 
-    fn node(&mut self, node: &'p NodeProto) -> Result<(), GraphError> {
+    fn node(&mut self, node: &NodeProto) -> Result<(), GraphError> {
         match node.op_type.as_str() {
             "Conv" => self.conv(node),
-            "Gemm" => self.gemm(node),
+            "Gemm" | "MatMul" => self.gemm(node),
             "AveragePool" | "MaxPool" => self.pool(node),
             "GlobalAveragePool" | "GlobalMaxPool" => self.global_pool(node),
-            "Add" => self.add(node),
+            "Add" | "Sub" => self.add(node),
+            "Mul" | "Div" => self.mul(node),
+            "Max" | "Min" => self.limit(node),
+            "BatchNormalization" => self.batch_norm(node),
+            "Concat" => self.concat(node),
+            "Pad" => self.pad(node),
+            "Sigmoid" => self.lookup(node, Function::Sigmoid),
+            "Tanh" => self.lookup(node, Function::Tanh),
+            "HardSwish" => self.lookup(node, Function::HardSwish),
+            "HardSigmoid" => {
+                let alpha = float(node, "alpha").unwrap_or(0.2);
+                let beta = float(node, "beta").unwrap_or(0.5);
+                self.lookup(node, Function::HardSigmoid(alpha, beta))
+            }
             "Relu" => self.activation(
                 node,
                 Activation {
@@ -110,8 +172,12 @@ impl<'p> Reader<'p> {
                     },
                 )
             }
-            "Flatten" | "Reshape" | "Squeeze" => self.flatten(node),
-            "Identity" | "Dropout" => {
+            "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => self.reshape(node),
+            "Transpose" => self.transpose(node),
+            "ReduceMean" => self.mean(node),
+            // The step before the classes' probabilities is what heads and reports look at.
+            "Identity" | "Dropout" | "Softmax" | "LogSoftmax" | "QuantizeLinear"
+            | "DequantizeLinear" => {
                 let input = self.input(node, 0)?;
                 self.alias(node, input)
             }
@@ -119,7 +185,7 @@ impl<'p> Reader<'p> {
         }
     }
 
-    fn conv(&mut self, node: &'p NodeProto) -> Result<(), GraphError> {
+    fn conv(&mut self, node: &NodeProto) -> Result<(), GraphError> {
         let input = self.input(node, 0)?;
         let shape = self.tensors[input].shape;
         let (dims, values) = self.constant(node, 1)?;
@@ -168,7 +234,7 @@ impl<'p> Reader<'p> {
         self.layer(node, op, vec![input], [out[0], out[1], outputs])
     }
 
-    fn gemm(&mut self, node: &'p NodeProto) -> Result<(), GraphError> {
+    fn gemm(&mut self, node: &NodeProto) -> Result<(), GraphError> {
         let input = self.input(node, 0)?;
         let unit = |name| float(node, name).is_none_or(|v| v == 1.0);
         if !unit("alpha") || !unit("beta") || int(node, "transA").unwrap_or(0) != 0 {
@@ -217,7 +283,7 @@ impl<'p> Reader<'p> {
         self.layer(node, Op::Dense(weights), vec![input], [1, 1, outputs])
     }
 
-    fn pool(&mut self, node: &'p NodeProto) -> Result<(), GraphError> {
+    fn pool(&mut self, node: &NodeProto) -> Result<(), GraphError> {
         let input = self.input(node, 0)?;
         let shape = self.tensors[input].shape;
         let kernel = ints(node, "kernel_shape");
@@ -246,7 +312,7 @@ impl<'p> Reader<'p> {
         self.layer(node, op, vec![input], [out[0], out[1], shape[2]])
     }
 
-    fn global_pool(&mut self, node: &'p NodeProto) -> Result<(), GraphError> {
+    fn global_pool(&mut self, node: &NodeProto) -> Result<(), GraphError> {
         let input = self.input(node, 0)?;
         let [height, width, channels] = self.tensors[input].shape;
         let (stride, dilation, pad) = ([1, 1], [1, 1], [0, 0]);
@@ -266,52 +332,14 @@ impl<'p> Reader<'p> {
         self.layer(node, op, vec![input], [1, 1, channels])
     }
 
-    fn add(&mut self, node: &'p NodeProto) -> Result<(), GraphError> {
-        let inputs = vec![self.input(node, 0)?, self.input(node, 1)?];
-        let shape = self.tensors[inputs[0]].shape;
-        if self.tensors[inputs[1]].shape != shape {
-            return Err(unsupported(node, "both inputs must have one shape"));
-        }
-        self.layer(node, Op::Add, inputs, shape)
-    }
-
-    /// Fuses into the layer that wrote the input, if nobody else reads that.
-    fn activation(&mut self, node: &NodeProto, next: Activation) -> Result<(), GraphError> {
-        let input = self.input(node, 0)?;
-        let read = self.layers.iter().any(|l| l.inputs.contains(&input));
-        let layer = self.layers.iter_mut().find(|l| l.output == input);
-        let free = |l: &&mut Layer| !read && l.activation == Activation::NONE;
-        let Some(layer) = layer.filter(free) else {
-            return Err(unsupported(
-                node,
-                "an activation must follow a layer that nobody else reads",
-            ));
-        };
-        if next.slope != 1.0 && matches!(layer.op, Op::AvgPool(_) | Op::MaxPool(_) | Op::Add) {
-            return Err(unsupported(
-                node,
-                "LeakyRelu must follow a convolution or a dense layer",
-            ));
-        }
-        layer.activation = next;
-        // The calibration sees the tensor behind the activation.
-        self.tensors[input].name = node.output.first().cloned().unwrap_or_default();
-        self.alias(node, input)
-    }
-
-    fn flatten(&mut self, node: &NodeProto) -> Result<(), GraphError> {
-        let input = self.input(node, 0)?;
-        self.alias(node, input)
-    }
-
-    fn alias(&mut self, node: &NodeProto, tensor: usize) -> Result<(), GraphError> {
+    pub(super) fn alias(&mut self, node: &NodeProto, tensor: usize) -> Result<(), GraphError> {
         for name in node.output.iter().take(1) {
             self.by_name.insert(name.clone(), tensor);
         }
         Ok(())
     }
 
-    fn layer(
+    pub(super) fn layer(
         &mut self,
         node: &NodeProto,
         op: Op,
@@ -330,41 +358,46 @@ impl<'p> Reader<'p> {
         Ok(())
     }
 
-    fn input(&self, node: &NodeProto, at: usize) -> Result<usize, GraphError> {
+    pub(super) fn input(&self, node: &NodeProto, at: usize) -> Result<usize, GraphError> {
         let name = node.input.get(at).map_or("", |n| n);
         let found = self.by_name.get(name).copied();
         found.ok_or_else(|| invalid(node, &format!("its input `{name}` is no activation")))
     }
 
-    fn constant(&self, node: &NodeProto, at: usize) -> Result<(Vec<usize>, Vec<f32>), GraphError> {
+    pub(super) fn constant(&self, node: &NodeProto, at: usize) -> Result<Constant, GraphError> {
         let name = node.input.get(at).map_or("", |n| n.as_str());
-        let tensor = self.constants.get(name);
-        let tensor =
-            tensor.ok_or_else(|| invalid(node, &format!("its weights `{name}` are not stored")))?;
-        floats(tensor)
-            .ok_or_else(|| invalid(node, &format!("its weights `{name}` are not plain f32")))
+        let found = self.constants.get(name);
+        found.cloned().ok_or_else(|| {
+            invalid(
+                node,
+                &format!("its weights `{name}` are not stored as plain numbers"),
+            )
+        })
     }
 
     fn scalar(&self, node: &NodeProto, at: usize) -> Option<f32> {
-        let tensor = self.constants.get(node.input.get(at)?.as_str())?;
-        floats(tensor)?.1.first().copied()
+        self.constants
+            .get(node.input.get(at)?.as_str())?
+            .1
+            .first()
+            .copied()
     }
 }
 
-/// Shape and values of a stored f32 tensor.
-fn floats(tensor: &TensorProto) -> Option<(Vec<usize>, Vec<f32>)> {
-    if tensor.data_type != DataType::Float as i32 {
-        return None;
-    }
-    let values = match tensor.raw_data.is_empty() {
-        true => tensor.float_data.clone(),
-        false => tensor
-            .raw_data
-            .as_chunks()
-            .0
-            .iter()
-            .map(|&c| f32::from_le_bytes(c))
-            .collect(),
+/// Shape and values of a stored tensor of floats or small integers.
+pub(super) fn floats(tensor: &TensorProto) -> Option<Constant> {
+    let raw = tensor.raw_data.as_slice();
+    let integers = || tensor.int32_data.iter().map(|&v| v as f32).collect();
+    let values: Vec<f32> = match DataType::try_from(tensor.data_type).ok()? {
+        DataType::Float if raw.is_empty() => tensor.float_data.clone(),
+        DataType::Float => words(raw, f32::from_le_bytes),
+        DataType::Int8 | DataType::Uint8 | DataType::Int32 if raw.is_empty() => integers(),
+        DataType::Int8 => raw.iter().map(|&b| f32::from(b as i8)).collect(),
+        DataType::Uint8 => raw.iter().map(|&b| f32::from(b)).collect(),
+        DataType::Int32 => words(raw, |b| i32::from_le_bytes(b) as f32),
+        DataType::Int64 if raw.is_empty() => tensor.int64_data.iter().map(|&v| v as f32).collect(),
+        DataType::Int64 => words(raw, |b| i64::from_le_bytes(b) as f32),
+        _ => return None,
     };
     let dims: Option<Vec<usize>> = tensor
         .dims
@@ -374,6 +407,10 @@ fn floats(tensor: &TensorProto) -> Option<(Vec<usize>, Vec<f32>)> {
     let dims = dims?;
     let count = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
     (count == values.len() && values.iter().all(|v| v.is_finite())).then_some((dims, values))
+}
+
+fn words<const N: usize>(raw: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    raw.as_chunks().0.iter().map(|&bytes| value(bytes)).collect()
 }
 
 /// Kernel, stride and padding of a node whose pads name all sides.
@@ -437,20 +474,24 @@ fn attribute<'n>(node: &'n NodeProto, name: &str) -> Option<&'n AttributeProto> 
     node.attribute.iter().find(|a| a.name == name)
 }
 
-fn float(node: &NodeProto, name: &str) -> Option<f32> {
+pub(super) fn float(node: &NodeProto, name: &str) -> Option<f32> {
     attribute(node, name).map(|a| a.f)
 }
 
-fn int(node: &NodeProto, name: &str) -> Option<usize> {
+pub(super) fn int(node: &NodeProto, name: &str) -> Option<usize> {
     attribute(node, name).and_then(|a| usize::try_from(a.i).ok())
 }
 
-fn ints(node: &NodeProto, name: &str) -> Vec<usize> {
+pub(super) fn ints(node: &NodeProto, name: &str) -> Vec<usize> {
     let list = attribute(node, name).map_or(&[][..], |a| &a.ints);
     // A negative size is refused later as one that is too large.
     list.iter()
         .map(|&i| usize::try_from(i).unwrap_or(usize::MAX >> 32))
         .collect()
+}
+
+pub(super) fn signed(node: &NodeProto, name: &str) -> Vec<i64> {
+    attribute(node, name).map_or(Vec::new(), |a| a.ints.clone())
 }
 
 fn name_of(node: &NodeProto) -> &str {
@@ -461,7 +502,7 @@ fn name_of(node: &NodeProto) -> &str {
     }
 }
 
-fn unsupported(node: &NodeProto, hint: &str) -> GraphError {
+pub(super) fn unsupported(node: &NodeProto, hint: &str) -> GraphError {
     GraphError::Unsupported {
         node: name_of(node).into(),
         op: node.op_type.clone(),
@@ -469,7 +510,7 @@ fn unsupported(node: &NodeProto, hint: &str) -> GraphError {
     }
 }
 
-fn invalid(node: &NodeProto, why: &str) -> GraphError {
+pub(super) fn invalid(node: &NodeProto, why: &str) -> GraphError {
     GraphError::Invalid {
         node: name_of(node).into(),
         why: why.into(),
@@ -478,8 +519,6 @@ fn invalid(node: &NodeProto, why: &str) -> GraphError {
 
 fn hint(op: &str) -> String {
     match op {
-        "BatchNormalization" => "export the network in eval mode, so that it is folded".into(),
-        "Softmax" | "LogSoftmax" => "cut the classifier off before this node".into(),
         _ => "run the .onnx itself on Linux, or change the network".into(),
     }
 }

@@ -170,6 +170,11 @@ fn kind(layer: &Layer) -> &'static str {
         Op::AvgPool(_) => "AvgPool",
         Op::MaxPool(_) => "MaxPool",
         Op::Add => "Add",
+        Op::Mul => "Mul",
+        Op::Lookup(_) => "Lookup",
+        Op::Concat => "Concat",
+        Op::Clamp(_) => "Clamp",
+        Op::Pad(_) => "Pad",
     }
 }
 
@@ -186,13 +191,14 @@ fn sliding(layer: &Layer) -> Option<Sliding> {
                 1
             },
         }),
-        Op::Dense(_) | Op::Add => None,
+        _ => None,
     }
 }
 
 fn parameters_of(layer: &Layer) -> usize {
     match &layer.op {
         Op::Conv(_, w) | Op::Depthwise(_, w) | Op::Dense(w) => w.values.len() + w.biases.len(),
-        Op::AvgPool(_) | Op::MaxPool(_) | Op::Add => 0,
+        Op::Clamp(limits) => 2 * limits.len(),
+        _ => 0,
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use headstart::Statistics;
 use headstart::frontend::{ChannelScale, SensorRecord};
+use headstart::ops::geometry;
 use headstart::pack::{
     EncoderPack, LayerKind, LayerRecord, NO_TENSOR, PackHeader, TensorRecord, VERSION,
 };
@@ -56,6 +57,8 @@ struct Layer {
     weight_bytes: usize,
     /// Bytes of biases and multipliers.
     constant_bytes: usize,
+    /// Bytes of the arena that only this layer works in.
+    scratch: usize,
     /// First byte of the arena that it writes, and the one behind the last.
     writes: [usize; 2],
     reads: Vec<[usize; 2]>,
@@ -71,17 +74,19 @@ impl Layer {
         let outputs = usize::from(output.channels);
         let kernel = usize::from(record.kernel_height) * usize::from(record.kernel_width);
         let kind = record.kind();
-        // Weights, and 32-bit constants.
-        let (weights, words) = match kind {
-            Some(LayerKind::Conv) => {
-                let depth = usize::from(input.channels / record.groups.max(1));
-                (kernel * depth * outputs, 2 * outputs)
-            }
-            Some(LayerKind::Depthwise) => (kernel * outputs, 2 * outputs),
-            Some(LayerKind::Dense) => (input.len() * outputs, 2 * outputs),
-            Some(LayerKind::AvgPool) => (0, 1),
-            _ => (0, 0),
+        // Weights that are multiplied, bytes that they or a table take, and 32-bit constants.
+        let (weights, bytes, words) = match kind {
+            Some(LayerKind::Conv | LayerKind::Dense) => (
+                geometry::filter(record, input) * outputs,
+                geometry::weight_bytes(record, input, output),
+                2 * outputs,
+            ),
+            Some(LayerKind::Depthwise) => (kernel * outputs, kernel * outputs, 2 * outputs),
+            Some(LayerKind::Lookup) => (0, 256, 0),
+            Some(LayerKind::Clamp) => (0, 2 * outputs, 0),
+            _ => (0, 0, 0),
         };
+        let scratch = geometry::scratch_bytes(record, input, output);
         let negative = if record.negative_multipliers_at == 0 {
             0
         } else {
@@ -94,8 +99,9 @@ impl Layer {
             sliding: sliding(kind, record),
             // Every weight is used once at every output position.
             macs: weights * output.len() / outputs.max(1),
-            weight_bytes: weights,
+            weight_bytes: bytes,
             constant_bytes: 4 * (words + negative),
+            scratch,
             writes: place(output),
             reads: std::iter::once(place(input)).chain(second).collect(),
         }
@@ -109,6 +115,7 @@ impl Layer {
             "macs": self.macs,
             "weight_bytes": self.weight_bytes,
             "constant_bytes": self.constant_bytes,
+            "scratch_bytes": self.scratch,
             "reads": self.reads,
             "writes": self.writes,
         })
@@ -121,7 +128,13 @@ fn sides(t: &TensorRecord) -> [usize; 3] {
 
 fn sliding(kind: Option<LayerKind>, record: &LayerRecord) -> Option<Sliding> {
     let pair = |height: u16, width: u16| [usize::from(height), usize::from(width)];
-    if matches!(kind, Some(LayerKind::Dense | LayerKind::Add) | None) {
+    let slides = [
+        LayerKind::Conv,
+        LayerKind::Depthwise,
+        LayerKind::AvgPool,
+        LayerKind::MaxPool,
+    ];
+    if !kind.is_some_and(|kind| slides.contains(&kind)) {
         return None;
     }
     Some(Sliding {
@@ -227,8 +240,9 @@ impl Pack<'_> {
         line(
             "arena",
             format!(
-                "{} bytes, input included; no layer needs scratch",
-                thousands(pack.arena_bytes())
+                "{} bytes, input and scratch included; {} live at once without scratch",
+                thousands(pack.arena_bytes()),
+                thousands(self.plan.lower_bound())
             ),
         );
         line(

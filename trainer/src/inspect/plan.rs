@@ -1,5 +1,6 @@
 //! The memory plan of a pack, measured and drawn.
 
+use headstart::ops::geometry;
 use headstart::pack::{EncoderPack, LayerKind, LayerRecord, NO_TENSOR, TensorRecord};
 
 use super::{shape, thousands};
@@ -43,8 +44,8 @@ impl<'a> Plan<'a> {
         (born..=dies).contains(&step)
     }
 
-    /// Distinct bytes that live at each step. An Add may write over an input of its size that
-    /// nobody reads afterwards, whether or not this plan does so.
+    /// Distinct bytes that live at each step, scratch apart. What a layer may write over counts
+    /// once, whether or not this plan does so.
     pub fn live_bytes(&self) -> Vec<usize> {
         let live = |step: usize| {
             let alive = (0..self.tensors.len()).filter(|&t| self.alive(t, step));
@@ -58,16 +59,29 @@ impl<'a> Plan<'a> {
         let Some(layer) = step.checked_sub(1).and_then(|i| self.layers.get(i)) else {
             return 0;
         };
-        let output = usize::from(layer.output);
+        let (input, output) = (usize::from(layer.input), usize::from(layer.output));
         let bytes = self.tensors[output].bytes();
-        let dying = |t: usize| self.lives[t].1 == step && self.tensors[t].bytes() == bytes;
-        match layer.kind() {
-            Some(LayerKind::Add) if inputs(layer).any(dying) => bytes,
+        let dying = |t: usize| self.lives[t].1 == step;
+        let over = |t: usize| dying(t) && self.tensors[t].bytes() == bytes;
+        let value_by_value = match layer.kind() {
+            Some(LayerKind::Add | LayerKind::Mul) => inputs(layer).any(over),
+            Some(LayerKind::Lookup | LayerKind::Clamp) => over(input),
+            _ => layer.adds() && over(usize::from(layer.second_input)),
+        };
+        if value_by_value {
+            return bytes;
+        }
+        let (from, to) = (&self.tensors[input], &self.tensors[output]);
+        match geometry::least_gap(layer, from, to) {
+            Some(gap) if dying(input) => {
+                let apart = from.bytes() + bytes;
+                apart - bytes.max(gap + from.bytes()).min(apart)
+            }
             _ => 0,
         }
     }
 
-    /// What no plan can go below; no layer needs scratch.
+    /// The largest of them.
     pub fn lower_bound(&self) -> usize {
         self.live_bytes().into_iter().max().unwrap_or(0)
     }
@@ -170,7 +184,7 @@ mod tests {
             lives: vec![(0, 1), (1, 3), (2, 3), (3, 3)],
             arena: 32,
         };
-        assert_eq!(plan.live_bytes(), [8, 24, 32, 32]);
+        assert_eq!(plan.live_bytes(), [8, 16, 32, 32]);
         assert_eq!(plan.lower_bound(), 32);
         let drawn = plan.draw();
         let rows: Vec<&str> = drawn.lines().collect();

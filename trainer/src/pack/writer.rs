@@ -1,13 +1,11 @@
 //! The pack's bytes, as FORMAT.md has them.
 
 use headstart::frontend::{KIND_SENSOR, SensorRecord};
-use headstart::pack::{
-    CRC_FROM, LayerKind, LayerRecord, MAGIC, NO_TENSOR, PackHeader, TensorRecord, VERSION,
-};
+use headstart::pack::{CRC_FROM, LayerRecord, MAGIC, PackHeader, TensorRecord, VERSION};
 
-use super::Layout;
+use super::{Layout, records};
 use crate::encoder_file::{Background, EncoderFile};
-use crate::graph::{Graph, Layer, Op, Window};
+use crate::graph::{Graph, Layer};
 use crate::quantize::{self, QuantizedLayer, Scale};
 
 /// Bytes under construction; every section starts at a multiple of 8.
@@ -46,8 +44,15 @@ pub fn write(
         "the background mean does not have {dim} values"
     );
     let mut out = Sections(vec![0; size_of::<PackHeader>()]);
-    let tensors = (0..graph.tensors.len()).map(|t| tensor(graph, scales, layout, t));
-    let tensors: Vec<TensorRecord> = tensors.collect::<anyhow::Result<_>>()?;
+    let placed = |t: usize| -> anyhow::Result<TensorRecord> {
+        Ok(TensorRecord {
+            offset: u32::try_from(layout.offsets[t])?,
+            ..records::tensor(graph, scales, t)?
+        })
+    };
+    let tensors: Vec<TensorRecord> = (0..graph.tensors.len())
+        .map(placed)
+        .collect::<anyhow::Result<_>>()?;
     let tensors_at = out.add(bytemuck::cast_slice(&tensors));
     let layers_at = out.add(&vec![0; size_of::<LayerRecord>() * layers.len()]);
 
@@ -73,8 +78,9 @@ pub fn write(
     let metadata_at = out.add(metadata.as_bytes());
 
     let mut records = Vec::with_capacity(layers.len());
-    for (layer, quantized) in graph.layers.iter().zip(layers) {
-        records.push(record(layer, quantized, &mut out)?);
+    for (i, (layer, quantized)) in graph.layers.iter().zip(layers).enumerate() {
+        let place = (layout.at_once[i], layout.scratch[i]);
+        records.push(record(layer, quantized, place, &mut out)?);
     }
     let table = layers_at as usize;
     let records: &[u8] = bytemuck::cast_slice(&records);
@@ -118,96 +124,24 @@ fn seal(mut bytes: Vec<u8>, header: PackHeader) -> Vec<u8> {
     bytes
 }
 
-fn tensor(
-    graph: &Graph,
-    scales: &[Scale],
-    layout: &Layout,
-    t: usize,
-) -> anyhow::Result<TensorRecord> {
-    let [height, width, channels] = graph.tensors[t].shape.map(u16::try_from);
-    let scale = scales[t];
-    Ok(TensorRecord {
-        offset: u32::try_from(layout.offsets[t])?,
-        height: height?,
-        width: width?,
-        channels: channels?,
-        element: if scale.wide { 2 } else { 1 },
-        zero_point: if scale.wide {
-            0
-        } else {
-            i8::try_from(scale.zero_point)?
-        },
-        scale: scale.step as f32,
-    })
-}
-
-fn record(layer: &Layer, q: &QuantizedLayer, out: &mut Sections) -> anyhow::Result<LayerRecord> {
-    let point = Window {
-        kernel: [1, 1],
-        stride: [1, 1],
-        dilation: [1, 1],
-        pad: [0, 0],
-        groups: 1,
+fn record(
+    layer: &Layer,
+    q: &QuantizedLayer,
+    (at_once, scratch): (u16, usize),
+    out: &mut Sections,
+) -> anyhow::Result<LayerRecord> {
+    let place = |bytes: &[u8], out: &mut Sections| match bytes {
+        [] => 0,
+        bytes => out.add(bytes),
     };
-    let (kind, window) = match &layer.op {
-        Op::Conv(window, _) => (LayerKind::Conv, window),
-        Op::Depthwise(window, _) => (LayerKind::Depthwise, window),
-        Op::Dense(_) => (LayerKind::Dense, &point),
-        Op::AvgPool(window) => (LayerKind::AvgPool, window),
-        Op::MaxPool(window) => (LayerKind::MaxPool, window),
-        Op::Add => (LayerKind::Add, &point),
-    };
-    let weights: &[u8] = bytemuck::cast_slice(&q.weights);
-    let pair = |p: [usize; 2]| -> anyhow::Result<[u16; 2]> {
-        Ok([u16::try_from(p[0])?, u16::try_from(p[1])?])
-    };
-    let ([kernel_height, kernel_width], [stride_height, stride_width]) =
-        (pair(window.kernel)?, pair(window.stride)?);
-    let ([dilation_height, dilation_width], [pad_top, pad_left]) =
-        (pair(window.dilation)?, pair(window.pad)?);
-    let mut place = |words: &[i32]| {
-        if words.is_empty() {
-            0
-        } else {
-            out.words(words)
-        }
-    };
-    let biases_at = place(&q.biases);
-    let multipliers_at = place(&q.multipliers);
-    let negative_multipliers_at = place(&q.negative_multipliers);
+    let weights_at = place(bytemuck::cast_slice(&records::weights(layer, q)), out);
+    let channels_at = place(bytemuck::cast_slice(&records::channels(q)), out);
+    let negative_multipliers_at = place(bytemuck::cast_slice(&q.negative_multipliers), out);
     Ok(LayerRecord {
-        kind: kind as u8,
-        shift: q.shift,
-        low: i16::try_from(q.low)?,
-        high: i16::try_from(q.high)?,
-        input: u16::try_from(layer.inputs[0])?,
-        second_input: layer
-            .inputs
-            .get(1)
-            .map_or(Ok(NO_TENSOR), |&t| u16::try_from(t))?,
-        output: u16::try_from(layer.output)?,
-        groups: u16::try_from(window.groups)?,
-        kernel_height,
-        kernel_width,
-        stride_height,
-        stride_width,
-        dilation_height,
-        dilation_width,
-        pad_top,
-        pad_left,
-        reserved: 0,
-        weights_at: if weights.is_empty() {
-            0
-        } else {
-            out.add(weights)
-        },
-        biases_at,
-        multipliers_at,
+        weights_at,
+        channels_at,
         negative_multipliers_at,
-        first_multiplier: q.add[0],
-        second_multiplier: q.add[1],
-        bias: q.bias,
-        reserved_end: 0,
+        ..records::layer(layer, q, at_once, scratch)?
     })
 }
 

@@ -1,0 +1,108 @@
+//! The inner loops that a processor does its own way. Everything here works on scratch that the
+//! same processor laid out, so the layout is its own affair; the values are not: every
+//! implementation gives the bits of [`Portable`].
+
+#[cfg(armv7em)]
+mod armv7em;
+mod portable;
+
+pub(super) use portable::{Portable, put};
+
+use super::{Layer, dispatch};
+use crate::pack::{Channel, LayerKind};
+use crate::quantize::OutputStage;
+
+/// Up to four windows in the scratch, and the filters of one group that look at all of them.
+#[derive(Clone, Copy)]
+pub(super) struct Tile<'a> {
+    /// The windows, as [`Arch::lay`] laid them.
+    pub windows: &'a [u32],
+    /// Windows that the scratch has room for: 1 or 4.
+    pub lanes: usize,
+    /// Windows that are there: 1 to `lanes`.
+    pub pixels: usize,
+    /// Values of a window, a multiple of 4.
+    pub depth: usize,
+    /// `[out / 4][k / 4][4 outputs][4 k]`.
+    pub weights: &'a [i8],
+    /// One an output channel of the group.
+    pub channels: &'a [Channel],
+    /// How sums become outputs; `channels` above are the group's own.
+    pub stage: &'a OutputStage<'a>,
+    /// From one pixel's outputs to the next's, in elements.
+    pub stride: usize,
+}
+
+/// The planes of a few channels in the scratch, padding included, and the filters over them.
+pub(super) struct Planes<'a> {
+    /// As [`Arch::lay_row`] laid them.
+    pub planes: &'a [u32],
+    /// Elements of one plane, and of one of its rows.
+    pub size: usize,
+    pub columns: usize,
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub dilation: [usize; 2],
+    /// Rows and columns of output.
+    pub height: usize,
+    pub width: usize,
+    /// Channels that are there, and the first of them.
+    pub count: usize,
+    pub first: usize,
+    /// `[kh][kw][out]`, all output channels.
+    pub weights: &'a [i8],
+    pub stage: &'a OutputStage<'a>,
+    /// int16 outputs.
+    pub wide: bool,
+}
+
+/// What a processor does its own way.
+pub(super) trait Arch {
+    /// Channels of a depthwise layer at a time; their planes take 8 bytes an element in all.
+    const GROUP: usize;
+
+    /// Takes int8 values k = `at`.. of the window `lane`; `at` and their number are multiples of 4.
+    fn lay(windows: &mut [u32], lanes: usize, lane: usize, at: usize, values: &[i8]);
+
+    /// The same with int16 values, two bytes each.
+    fn lay_wide(windows: &mut [u32], lanes: usize, lane: usize, at: usize, values: &[i8]);
+
+    /// The same with one value, `count` times.
+    fn fill(windows: &mut [u32], lanes: usize, lane: usize, at: usize, count: usize, value: i8);
+
+    /// The sums of one channel over all windows, without the bias. They wrap at 32 bits, which
+    /// packs by `headstart pack` rule out.
+    fn sums(tile: &Tile<'_>, channel: usize) -> [i32; super::geometry::LANES];
+
+    /// All outputs of a tile whose stage is plain, as int8; false where it leaves that to the
+    /// caller.
+    fn outputs(_tile: &Tile<'_>, _out: &mut [i8]) -> bool {
+        false
+    }
+
+    /// Makes all of the planes `value`.
+    fn blank(planes: &mut [u32], value: i8);
+
+    /// Takes `pixels` of a row into planes at element `at`: `lanes` says which plane is the first and
+    /// how many values a pixel has for them; the next pixel's are `stride` further on.
+    fn lay_row(
+        planes: &mut [u32],
+        size: usize,
+        lanes: (usize, usize),
+        at: usize,
+        values: &[i8],
+        stride: usize,
+        pixels: usize,
+    );
+
+    /// Slides the filters over the planes. `out` starts at the first row's first pixel.
+    fn convolve(planes: &Planes<'_>, out: &mut [i8]);
+}
+
+/// Runs a layer as this processor does it best.
+pub(super) fn native<const BITS: u32>(kind: LayerKind, layer: &Layer<'_>, arena: &mut [i8]) {
+    #[cfg(armv7em)]
+    return dispatch::<BITS, armv7em::Armv7em>(kind, layer, arena);
+    #[cfg(not(armv7em))]
+    dispatch::<BITS, Portable>(kind, layer, arena);
+}
