@@ -13,14 +13,14 @@ const BATCH: usize = 32;
 /// A graph that takes batches of windows.
 pub struct FloatEncoder {
     plan: Arc<TypedRunnableModel>,
-    input: [usize; 2],
+    input: Vec<usize>,
     outputs: usize,
 }
 
 impl FloatEncoder {
     /// Prepares the encoder itself: one output, the embedding.
     pub fn new(file: &EncoderFile) -> anyhow::Result<Self> {
-        guarded(|| Self::of(&file.proto, &file.frontend))
+        guarded(|| Self::of(&file.proto, &file.input.dims))
     }
 
     /// Prepares the graph with further outputs, so that calibration sees every activation.
@@ -33,12 +33,12 @@ impl FloatEncoder {
             };
             graph.output = names.iter().map(named).collect();
         }
-        guarded(|| Self::of(&proto, &file.frontend))
+        guarded(|| Self::of(&proto, &file.input.dims))
     }
 
-    fn of(proto: &ModelProto, front: &crate::encoder_file::SensorFrontend) -> anyhow::Result<Self> {
-        let input = [front.channels, front.window];
-        let fact = f32::fact([BATCH, front.channels, front.window]);
+    fn of(proto: &ModelProto, dims: &[usize]) -> anyhow::Result<Self> {
+        let input = [&[BATCH], dims].concat();
+        let fact = f32::fact(&input);
         // Shapes stored for another batch size would be held against ours.
         let onnx = tract_onnx::onnx()
             .with_ignore_value_info(true)
@@ -56,20 +56,20 @@ impl FloatEncoder {
         })
     }
 
-    /// Runs windows `[channels][time]`, one after the other in `windows`. For each output a row a
+    /// Runs windows as the graph takes them, one after the other in `windows`. For each output a row a
     /// window, channels first as ONNX has them.
     pub fn run(&self, windows: &[f32]) -> anyhow::Result<Vec<Vec<Vec<f32>>>> {
         guarded(|| self.batches(windows))
     }
 
     fn batches(&self, windows: &[f32]) -> anyhow::Result<Vec<Vec<Vec<f32>>>> {
-        let size = self.input[0] * self.input[1];
+        let size = self.input[1..].iter().product::<usize>();
         let mut rows = vec![Vec::new(); self.outputs];
         for batch in windows.chunks(BATCH * size) {
             let count = batch.len() / size;
             let mut values = batch.to_vec();
             values.resize(BATCH * size, 0.0);
-            let tensor = Tensor::from_shape(&[BATCH, self.input[0], self.input[1]], &values)?;
+            let tensor = Tensor::from_shape(&self.input, &values)?;
             for (rows, output) in rows.iter_mut().zip(self.plan.run(tvec!(tensor.into()))?) {
                 let view = output.to_plain_array_view::<f32>()?;
                 let values: Vec<f32> = view.iter().copied().collect();

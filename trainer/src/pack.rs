@@ -1,5 +1,6 @@
 //! `headstart pack`: an encoder's ONNX becomes the bytes that a device runs in place.
 
+mod budget;
 mod few_shot;
 mod layout;
 mod order;
@@ -7,7 +8,7 @@ mod records;
 mod report;
 mod writer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -30,8 +31,9 @@ pub use writer::write;
 pub struct Args {
     /// The encoder, as `headstart pretrain` writes it
     encoder: PathBuf,
-    /// Recordings like those that the encoder will meet; no labels needed
-    calibration: PathBuf,
+    /// Recordings like those that the encoder will meet, or its inputs, channels last; no labels
+    /// needed. Without any, noise: sizes and speed are then right, accuracy is not
+    calibration: Option<PathBuf>,
     /// Where the pack goes [default: beside the encoder, with the extension .pack]
     #[arg(short, long)]
     output: Option<PathBuf>,
@@ -41,6 +43,12 @@ pub struct Args {
     /// Leave the background statistics out: smaller, but heads know less
     #[arg(long)]
     no_background: bool,
+    /// Working memory that the pack may take, in bytes, or in KiB with a k behind it
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    ram: Option<usize>,
+    /// Flash that the pack may take
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    flash: Option<usize>,
     /// Most windows to calibrate with
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
     windows: u32,
@@ -52,18 +60,36 @@ pub struct Args {
 /// Values that calibration keeps of each tensor.
 const KEPT: usize = 1 << 16;
 
+/// `64k` is 65,536.
+fn bytes(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 1024),
+        None => (text, 1),
+    };
+    let number: Option<usize> = digits.parse().ok();
+    number
+        .and_then(|n| n.checked_mul(unit))
+        .ok_or_else(|| "a number of bytes, or of KiB with a k behind it: 65536 or 64k".into())
+}
+
 /// Runs the command.
 pub fn run(args: Args) -> Outcome {
     let output = args
         .output
         .clone()
         .unwrap_or_else(|| args.encoder.with_extension("pack"));
-    let encoder = EncoderFile::load(&args.encoder)
-        .with_context(|| format!("could not read the encoder {}", args.encoder.display()))?;
-    let data = Dataset::load(&args.calibration).context("could not read the calibration data")?;
-    let windows = calibration_windows(&encoder, &data, args.windows as usize)?;
-    let (bytes, layout) = pack(&encoder, &windows, args.no_background)?;
+    let data = match &args.calibration {
+        Some(path) => Some(Dataset::load(path).context("could not read the calibration data")?),
+        None => None,
+    };
+    let (encoder, windows) = inputs(&args.encoder, data.as_ref(), args.windows as usize)?;
+    let options = Options {
+        no_background: args.no_background,
+        ram: args.ram,
+    };
+    let (bytes, layout) = pack(&encoder, &windows, &options)?;
     let mut report = report::measure(&encoder, &bytes, &windows, &layout)?;
+    budget::check(&bytes, args.ram, args.flash)?;
     files::write(&output, &bytes)?;
     if let Some(labelled) = &args.labelled {
         report.few_shot = Some(few_shot::measure(&args.encoder, &output, labelled)?);
@@ -74,6 +100,39 @@ pub fn run(args: Args) -> Outcome {
         print!("{}", report.text(&output));
     }
     Ok(())
+}
+
+/// The encoder, and raw counts to calibrate it with. Noise stands in where there is no data.
+pub fn inputs(
+    path: &Path,
+    data: Option<&Dataset>,
+    most: usize,
+) -> Result<(EncoderFile, Vec<Vec<i16>>), Failure> {
+    let bytes = files::read(path)?;
+    let largest = data.map_or(1.0, |d| d.x.iter().fold(0.0f32, |m, v| m.max(v.abs())));
+    let mut encoder = EncoderFile::plain(&bytes, largest)
+        .with_context(|| format!("could not read the encoder {}", path.display()))?;
+    let windows = match data {
+        Some(data) => calibration_windows(&encoder, data, most)?,
+        None => noise(&encoder),
+    };
+    if encoder.embedding_step == 0.0 {
+        let input: Vec<f32> = windows.iter().flat_map(|w| encoder.input(w)).collect();
+        let raw = FloatEncoder::new(&encoder)?.embed(&input)?;
+        let largest = raw.iter().flatten().fold(0.0f32, |m, v| m.max(v.abs()));
+        // Room for half as much again in 16 bits.
+        encoder.embedding_step = largest.max(1e-6) * 1.5 / 32767.0;
+    }
+    Ok((encoder, windows))
+}
+
+/// Inputs of no meaning, the same in every run.
+fn noise(encoder: &EncoderFile) -> Vec<Vec<i16>> {
+    use rand::{Rng, SeedableRng};
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+    let length = encoder.frontend.window * encoder.frontend.channels;
+    let mut window = || (0..length).map(|_| random.next_u32() as i16).collect();
+    (0..8).map(|_| window()).collect()
 }
 
 /// Raw counts of up to `most` windows, spread over the recordings.
@@ -104,14 +163,22 @@ fn calibration_windows(
     Ok(all.iter().step_by(step).map(counts).collect())
 }
 
+/// What a pack is to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Leave the background statistics out.
+    pub no_background: bool,
+    /// Bytes of arena that it may take.
+    pub ram: Option<usize>,
+}
+
 /// Quantises and lays out an encoder; `windows` are raw counts to calibrate with.
 pub fn pack(
     encoder: &EncoderFile,
     windows: &[Vec<i16>],
-    no_background: bool,
+    options: &Options,
 ) -> anyhow::Result<(Vec<u8>, Layout)> {
-    let front = &encoder.frontend;
-    let mut graph = Graph::read(&encoder.proto, [1, front.window, front.channels])?;
+    let mut graph = Graph::read(&encoder.proto, encoder.input.shape)?;
     let seen = calibrate(encoder, &graph, windows)?;
     let scales = quantize::scales(&graph, &seen, encoder.embedding_step);
     let sizes: Vec<usize> = graph
@@ -126,8 +193,8 @@ pub fn pack(
         .iter()
         .map(|l| quantize::layer(&graph, l, &scales))
         .collect::<Result<_, _>>()?;
-    let layout = layout(&graph, &scales, None)?;
-    let bytes = write(encoder, &graph, &scales, &layers, &layout, no_background)?;
+    let layout = layout(&graph, &scales, options.ram)?;
+    let bytes = write(encoder, &graph, &scales, &layers, &layout, options.no_background)?;
     // The device's own check has the last word.
     let aligned = Aligned::new(&bytes);
     headstart::EncoderPack::new(aligned.bytes())
@@ -141,15 +208,29 @@ fn calibrate(
     graph: &Graph,
     windows: &[Vec<i16>],
 ) -> anyhow::Result<Vec<Seen>> {
-    let names: Vec<&str> = graph.tensors[1..].iter().map(|t| t.name.as_str()).collect();
+    // A step on the way to several tensors side by side has no name; its reader covers its range.
+    let named = |t: &usize| !graph.tensors[*t].name.is_empty();
+    let tensors: Vec<usize> = (1..graph.tensors.len()).filter(named).collect();
+    let names: Vec<&str> = tensors
+        .iter()
+        .map(|&t| graph.tensors[t].name.as_str())
+        .collect();
     let float = FloatEncoder::with_outputs(encoder, &names)?;
     let input: Vec<f32> = windows
         .iter()
-        .flat_map(|w| encoder.frontend.input(w))
+        .flat_map(|w| encoder.input(w))
         .collect();
-    let mut seen = vec![thin(&input)];
-    for rows in float.run(&input)? {
-        seen.push(thin(&rows.concat()));
+    let mut seen = vec![Seen::new(); graph.tensors.len()];
+    seen[0] = thin(&input);
+    for (rows, &tensor) in float.run(&input)?.into_iter().zip(&tensors) {
+        seen[tensor] = thin(&rows.concat());
+    }
+    for layer in graph.layers.iter().rev() {
+        for &input in &layer.inputs {
+            if seen[input].is_empty() {
+                seen[input] = seen[layer.output].clone();
+            }
+        }
     }
     Ok(seen)
 }

@@ -41,7 +41,7 @@ pub(super) fn measure(
     let mut packed: PackedEncoder = PackedEncoder::new(pack, &mut arena)?;
     let input: Vec<f32> = windows
         .iter()
-        .flat_map(|w| encoder.frontend.input(w))
+        .flat_map(|w| encoder.input(w))
         .collect();
     let float = FloatEncoder::new(encoder)?.embed(&input)?;
 

@@ -34,13 +34,11 @@ pub fn write(
     no_background: bool,
 ) -> anyhow::Result<Vec<u8>> {
     let dim = graph.tensors[graph.embedding].len();
-    let Some(background) = &encoder.background else {
-        anyhow::bail!(
-            "the encoder has no background mean, which its embedding space needs: `headstart pretrain` writes one"
-        );
-    };
+    let nothing_known = vec![0.0; dim];
+    let background = encoder.background.as_ref();
+    let mean = background.map_or(&nothing_known, |b| &b.mean);
     anyhow::ensure!(
-        background.mean.len() == dim,
+        mean.len() == dim,
         "the background mean does not have {dim} values"
     );
     let mut out = Sections(vec![0; size_of::<PackHeader>()]);
@@ -59,15 +57,13 @@ pub fn write(
     let front = frontend(encoder, scales[0])?;
     let frontend_at = out.add(&front);
     let step = f64::from(encoder.embedding_step);
-    let centre = background
-        .mean
+    let centre = mean
         .iter()
         .map(|&m| (f64::from(m) / step).round() as i32);
     let centre_at = out.words(&centre.collect::<Vec<_>>());
-    let statistics = if no_background {
-        Vec::new()
-    } else {
-        background_section(background)
+    let statistics = match background {
+        Some(background) if !no_background => background_section(background),
+        _ => Vec::new(),
     };
     let background_at = if statistics.is_empty() {
         0
