@@ -22,16 +22,33 @@ pub(super) fn run<A: Arch>(layer: &Layer<'_>, arena: &mut [i8]) {
     ));
     let stage = layer.stage();
     let mut memory = layer.memory(arena);
-    for first in (0..shape.pixels).step_by(shape.lanes) {
-        let pixels = shape.lanes.min(shape.pixels - first);
+    let mut first = 0;
+    while first < shape.pixels {
+        // The last pixels, too few for all lanes, go one by one.
+        let left = shape.pixels - first;
+        let lanes = if left < shape.lanes { 1 } else { shape.lanes };
         for group in 0..shape.groups {
-            for lane in 0..pixels {
-                gather::<A>(layer, &shape, &mut memory, (first + lane, lane), group);
+            for lane in 0..lanes {
+                let window = Place {
+                    pixel: first + lane,
+                    lane,
+                    lanes,
+                };
+                gather::<A>(layer, &shape, &mut memory, window, group);
             }
             let filters = shape.filters(weights, group);
-            multiply::<A>(layer, &shape, &mut memory, &stage, filters, (first, pixels));
+            multiply::<A>(layer, &shape, &mut memory, &stage, filters, (first, lanes));
         }
+        first += lanes;
     }
+}
+
+/// Which pixel's window goes where.
+#[derive(Clone, Copy)]
+struct Place {
+    pixel: usize,
+    lane: usize,
+    lanes: usize,
 }
 
 /// The numbers that the loops share.
@@ -44,8 +61,6 @@ struct Shape {
     depth: usize,
     /// Values that lie together in the input.
     piece: usize,
-    /// Words of scratch that the windows take; what is behind them is for pieces of odd length.
-    windows: usize,
     lanes: usize,
     /// Bytes of an input and of an output element.
     input: usize,
@@ -65,11 +80,15 @@ impl Shape {
             outputs: usize::from(output.channels) / groups,
             depth,
             piece: geometry::piece(record, input),
-            windows: depth * lanes / 2,
             lanes,
             input: usize::from(input.element),
             output: usize::from(output.element),
         }
+    }
+
+    /// Words of scratch that windows take; what is behind them is for pieces of odd length.
+    fn windows(&self, lanes: usize) -> usize {
+        self.depth * lanes / 2
     }
 
     fn filters<'w>(&self, weights: &'w [i8], group: usize) -> Filters<'w> {
@@ -94,18 +113,19 @@ fn gather<A: Arch>(
     layer: &Layer<'_>,
     shape: &Shape,
     memory: &mut Memory<'_>,
-    (pixel, lane): (usize, usize),
+    Place { pixel, lane, lanes }: Place,
     group: usize,
 ) {
     let (input, scratch) = memory.input(layer.input.place());
-    let (windows, staging) = scratch.split_at_mut(shape.windows);
+    let (windows, staging) = scratch.split_at_mut(shape.windows(lanes));
     let mut window = Window::<A> {
         windows,
         staging: bytemuck::cast_slice_mut(staging),
         zero: layer.input.zero_point,
         bytes: shape.input,
-        lanes: shape.lanes,
+        lanes,
         lane,
+        staged: !shape.piece.is_multiple_of(4),
         arch: core::marker::PhantomData,
     };
     if layer.record.kind() == Some(LayerKind::Dense) {
@@ -125,6 +145,7 @@ struct Window<'w, A> {
     bytes: usize,
     lanes: usize,
     lane: usize,
+    staged: bool,
     arch: core::marker::PhantomData<A>,
 }
 
@@ -186,7 +207,7 @@ impl<A: Arch> Window<'_, A> {
     #[inline(always)]
     fn take(&mut self, at: usize, values: &[i8]) {
         if values.is_empty() {
-        } else if !self.staging.is_empty() {
+        } else if self.staged {
             self.staging[at * self.bytes..][..values.len()].copy_from_slice(values);
         } else if self.bytes == 2 {
             A::lay_wide(self.windows, self.lanes, self.lane, at, values);
@@ -198,7 +219,7 @@ impl<A: Arch> Window<'_, A> {
     #[inline(always)]
     fn pad(&mut self, at: usize, count: usize) {
         if count == 0 {
-        } else if self.staging.is_empty() {
+        } else if !self.staged {
             A::fill(self.windows, self.lanes, self.lane, at, count, self.zero);
         } else {
             // An int16 input's zero point is 0, which is 0 in both of its bytes.
@@ -209,7 +230,7 @@ impl<A: Arch> Window<'_, A> {
     /// Lays what was staged. Behind the window come zeros' weights, so that any value does.
     #[inline(always)]
     fn end(&mut self, shape: &Shape) {
-        if self.staging.is_empty() {
+        if !self.staged {
             return;
         }
         let staged = &self.staging[..shape.depth * self.bytes];
@@ -221,25 +242,26 @@ impl<A: Arch> Window<'_, A> {
     }
 }
 
-/// Every filter of a group times the windows in the scratch.
+/// Every filter of a group times the windows in the scratch. A second tensor's element may be the
+/// one that is written next: it is read before.
 fn multiply<A: Arch>(
     layer: &Layer<'_>,
     shape: &Shape,
     memory: &mut Memory<'_>,
     stage: &OutputStage<'_>,
     filters: Filters<'_>,
-    (first, pixels): (usize, usize),
+    (first, lanes): (usize, usize),
 ) {
     let stride = usize::from(layer.output.channels);
     let base = first * stride + filters.first;
-    let elements = (pixels - 1) * stride + shape.outputs;
+    let elements = (lanes - 1) * stride + shape.outputs;
     let start = layer.output.offset as usize + base * shape.output;
     let place = start..start + elements * shape.output;
     let channels = &stage.channels[filters.first..filters.first + shape.outputs];
+    let words = shape.windows(lanes);
     let tile = Tile {
         windows: &[],
-        lanes: shape.lanes,
-        pixels,
+        lanes,
         depth: shape.depth,
         weights: filters.weights,
         channels,
@@ -248,32 +270,30 @@ fn multiply<A: Arch>(
     };
     if shape.output == 1 && stage.is_plain() {
         let (out, scratch) = memory.output(place.clone());
-        let windows = &scratch[..shape.windows];
+        let windows = &scratch[..words];
         if A::outputs(&Tile { windows, ..tile }, out) {
             return;
         }
     }
-    // The second tensor's element at the same index: its own bytes, or those that are written next.
-    let second = layer.second.map(|t| (t.offset as usize, usize::from(t.element)));
-    for channel in 0..shape.outputs {
-        let windows = &memory.scratch[..shape.windows];
-        let sums = A::sums(&Tile { windows, ..tile }, channel);
-        for (pixel, sum) in sums.into_iter().take(pixels).enumerate() {
-            let at = pixel * stride + channel;
-            let added = second.map_or(0, |(from, element)| {
-                let at = from + (base + at) * element;
-                match element {
-                    1 => i32::from(memory.byte(at)),
-                    _ => i32::from(i16::from_le_bytes([
-                        memory.byte(at) as u8,
-                        memory.byte(at + 1) as u8,
-                    ])),
+    for block in 0..shape.outputs.div_ceil(4) {
+        let windows = &memory.scratch[..words];
+        let sums = A::block(&Tile { windows, ..tile }, block);
+        let here = 4 * block..shape.outputs.min(4 * block + 4);
+        let mut added = [[0; LANES]; 4];
+        if let Some(second) = layer.second {
+            for (added, channel) in added.iter_mut().zip(here.clone()) {
+                for (lane, added) in added.iter_mut().take(lanes).enumerate() {
+                    *added = memory.read(second, base + lane * stride + channel);
                 }
-            });
-            let acc = channels[channel].bias.wrapping_add(sum);
-            let value = stage.apply(filters.first + channel, acc, added);
-            let (out, _) = memory.output(place.clone());
-            put(out, at, shape.output == 2, value);
+            }
+        }
+        let (out, _) = memory.output(place.clone());
+        for ((sums, added), channel) in sums.iter().zip(&added).zip(here) {
+            for lane in 0..lanes {
+                let acc = channels[channel].bias.wrapping_add(sums[lane]);
+                let value = stage.apply(filters.first + channel, acc, added[lane]);
+                put(out, lane * stride + channel, shape.output == 2, value);
+            }
         }
     }
 }

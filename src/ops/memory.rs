@@ -2,6 +2,8 @@
 
 use core::ops::Range;
 
+use crate::pack::{ElementKind, TensorRecord};
+
 /// A layer's scratch, and what lies below and above it. Tensors never reach into the scratch.
 pub(super) struct Memory<'m> {
     low: &'m mut [i8],
@@ -47,9 +49,21 @@ impl<'m> Memory<'m> {
         (output, self.scratch)
     }
 
-    /// One byte of a tensor.
+    /// An element of a tensor, widened.
     #[inline(always)]
-    pub(super) fn byte(&self, at: usize) -> i8 {
+    pub(super) fn read(&self, tensor: &TensorRecord, i: usize) -> i32 {
+        let at = tensor.offset as usize + i * usize::from(tensor.element);
+        match tensor.element_kind() {
+            ElementKind::Int8 => i32::from(self.byte(at)),
+            ElementKind::Int16 => {
+                let bytes = [self.byte(at) as u8, self.byte(at + 1) as u8];
+                i32::from(i16::from_le_bytes(bytes))
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn byte(&self, at: usize) -> i8 {
         if at < self.low.len() {
             self.low[at]
         } else {

@@ -12,15 +12,13 @@ use super::{Layer, dispatch};
 use crate::pack::{Channel, LayerKind};
 use crate::quantize::OutputStage;
 
-/// Up to four windows in the scratch, and the filters of one group that look at all of them.
+/// One or four windows in the scratch, and the filters of one group that look at all of them.
 #[derive(Clone, Copy)]
 pub(super) struct Tile<'a> {
     /// The windows, as [`Arch::lay`] laid them.
     pub windows: &'a [u32],
-    /// Windows that the scratch has room for: 1 or 4.
+    /// Windows that lie there: 1 or 4.
     pub lanes: usize,
-    /// Windows that are there: 1 to `lanes`.
-    pub pixels: usize,
     /// Values of a window, a multiple of 4.
     pub depth: usize,
     /// `[out / 4][k / 4][4 outputs][4 k]`.
@@ -73,6 +71,11 @@ pub(super) trait Arch {
     /// The sums of one channel over all windows, without the bias. They wrap at 32 bits, which
     /// packs by `headstart pack` rule out.
     fn sums(tile: &Tile<'_>, channel: usize) -> [i32; super::geometry::LANES];
+
+    /// The sums of the four channels from 4 `block` on; those of channels that are not there are 0.
+    fn block(tile: &Tile<'_>, block: usize) -> [[i32; super::geometry::LANES]; 4] {
+        core::array::from_fn(|i| Self::sums(tile, 4 * block + i))
+    }
 
     /// All outputs of a tile whose stage is plain, as int8; false where it leaves that to the
     /// caller.
