@@ -46,12 +46,13 @@ pub struct OutputStage<'a> {
     pub sum: Option<Sum>,
 }
 
-/// `((scaled << up) + second * multiplier + bias + 2^(shift - 1)) >> shift`, in 32 bits that wrap.
+/// `((scaled << up) + second * multiplier + bias + 2^(shift - 1)) >> shift`, in 32 bits that wrap. The
+/// output's zero point is in the bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sum {
     /// What one step of the second tensor is worth.
     pub multiplier: i32,
-    /// The second tensor's zero point, folded.
+    /// Both zero points: the output's, `<< shift`, less the second tensor's times the multiplier.
     pub bias: i32,
     /// 0 to 24: brings the scaled accumulator to the second tensor's finer steps.
     pub up: u32,
@@ -81,17 +82,18 @@ impl OutputStage<'_> {
             self.channels[channel].multiplier
         };
         let scaled = scale(acc, multiplier, self.shift);
-        let sum = self.sum.map_or(scaled, |sum| sum.add(scaled, second));
-        sum.saturating_add(self.zero_point)
-            .clamp(self.low, self.high)
+        let moved = match self.sum {
+            Some(sum) => sum.add(scaled, second),
+            None => scaled.saturating_add(self.zero_point),
+        };
+        moved.clamp(self.low, self.high)
     }
 
-    /// Whether nothing is there but the scale and the limits of int8: the form that kernels know
-    /// best.
+    /// Whether nothing is there but the scale, perhaps a sum, and the limits of int8: the forms that
+    /// kernels know best.
     pub fn is_plain(&self) -> bool {
         self.shift == 32
             && self.negative_multipliers.is_empty()
-            && self.sum.is_none()
             && self.low == -128
             && self.high == 127
     }

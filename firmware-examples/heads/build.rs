@@ -2,7 +2,6 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=memory.x");
-    println!("cargo::rerun-if-changed=virt.x");
     let target = |key| std::env::var(key).unwrap_or_default();
     if target("CARGO_CFG_TARGET_OS") != "none" {
         return;
@@ -10,7 +9,7 @@ fn main() {
     println!("cargo::rustc-link-search={}", env!("CARGO_MANIFEST_DIR"));
     println!("cargo::rustc-link-arg=--nmagic");
     match target("CARGO_CFG_TARGET_ARCH").as_str() {
-        "riscv32" => println!("cargo::rustc-link-arg=-Tvirt.x"),
+        "riscv32" => println!("cargo::rustc-link-arg=-Tvirt.x"), // the board's
         _ => println!("cargo::rustc-link-arg=-Tlink.x"), // cortex-m-rt's, which reads memory.x
     }
 }

@@ -10,7 +10,7 @@ use super::arch::{Arch, Tile, put};
 use super::geometry::{self, LANES};
 use super::memory::Memory;
 use super::{Layer, inside};
-use crate::pack::LayerKind;
+use crate::pack::{LayerKind, TensorRecord};
 use crate::quantize::OutputStage;
 
 pub(super) fn run<A: Arch>(layer: &Layer<'_>, arena: &mut [i8]) {
@@ -271,7 +271,14 @@ fn multiply<A: Arch>(
     if shape.output == 1 && stage.is_plain() {
         let (out, scratch) = memory.output(place.clone());
         let windows = &scratch[..words];
-        if A::outputs(&Tile { windows, ..tile }, out) {
+        let tile = Tile { windows, ..tile };
+        let over = |t: &TensorRecord| t.offset == layer.output.offset && t.element == 1;
+        let done = match (stage.sum, layer.second) {
+            (None, _) => A::outputs(&tile, out),
+            (Some(sum), Some(second)) if over(second) => A::outputs_added(&tile, &sum, out),
+            _ => false,
+        };
+        if done {
             return;
         }
     }

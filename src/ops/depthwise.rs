@@ -62,7 +62,10 @@ fn gather<A: Arch>(
     let each = usize::from(layer.output.channels) / channels;
     let left = usize::from(record.pad_left);
     let pixels = line.min(columns.saturating_sub(left));
-    A::blank(planes, from.zero_point);
+    if first == 0 {
+        // The padding is where it is for every channel: what is laid once stays.
+        A::blank(planes, from.zero_point);
+    }
     for plane_row in 0..rows {
         let row = y * usize::from(record.stride_height) + plane_row;
         let row = row.wrapping_sub(usize::from(record.pad_top));

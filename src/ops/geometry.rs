@@ -78,6 +78,15 @@ pub fn scratch_bytes(layer: &LayerRecord, input: &TensorRecord, output: &TensorR
     bytes.next_multiple_of(8)
 }
 
+/// Whether the output may take its input's very place: a depthwise layer that has all rows of its
+/// channels in the scratch before it writes them, each over the channel that it came from.
+pub fn takes_place(layer: &LayerRecord, input: &TensorRecord, output: &TensorRecord) -> bool {
+    let shape = |t: &TensorRecord| (t.height, t.width, t.channels, t.element);
+    layer.kind() == Some(LayerKind::Depthwise)
+        && layer.at_once >= output.height
+        && shape(input) == shape(output)
+}
+
 /// The fewest bytes by which the input must start behind the output's start for the two to overlap;
 /// `None` where they must not. An input that starts further behind is as good.
 pub fn least_gap(

@@ -6,6 +6,7 @@
 use core::ops::Range;
 
 use super::{Layer, inside, read, write};
+use crate::pack::{ElementKind, TensorRecord};
 use crate::quantize::scale;
 
 /// Padding counts as 0.0, which is the input's zero point: `bias` has it folded in for the whole
@@ -18,7 +19,7 @@ pub(super) fn average(layer: &Layer<'_>, arena: &mut [i8]) {
     let (low, high) = (i32::from(record.low), i32::from(record.high));
     for_each_window(layer, arena, |arena, channel, window| {
         let mut acc = record.bias;
-        window.for_each(|at| acc = acc.wrapping_add(read(arena, layer.input, at + channel)));
+        window.for_each(arena, layer.input, channel, |value| acc = acc.wrapping_add(value));
         let padded = taps - window.len() as i32;
         acc = acc.wrapping_add(padded.wrapping_mul(zero));
         let scaled = scale(acc, multiplier, shift);
@@ -33,7 +34,7 @@ pub(super) fn maximum(layer: &Layer<'_>, arena: &mut [i8]) {
     let (low, high) = (i32::from(layer.record.low), i32::from(layer.record.high));
     for_each_window(layer, arena, |arena, channel, window| {
         let mut best = i32::from(i16::MIN);
-        window.for_each(|at| best = best.max(read(arena, layer.input, at + channel)));
+        window.for_each(arena, layer.input, channel, |value| best = best.max(value));
         best.clamp(low, high)
     });
 }
@@ -51,13 +52,27 @@ impl Positions {
         self.lines.len() * self.columns.len()
     }
 
-    /// Index of the first channel of each.
+    /// Shows every value of one channel.
     #[inline(always)]
-    fn for_each(&self, mut see: impl FnMut(usize)) {
+    fn for_each(
+        &self,
+        arena: &[i8],
+        tensor: &TensorRecord,
+        channel: usize,
+        mut see: impl FnMut(i32),
+    ) {
+        let (step, count) = (self.channels, self.columns.len());
         for line in self.lines.clone() {
-            let first = (line * self.width + self.columns.start) * self.channels;
-            for column in 0..self.columns.len() {
-                see(first + column * self.channels);
+            let first = (line * self.width + self.columns.start) * step + channel;
+            match tensor.element_kind() {
+                ElementKind::Int8 => {
+                    // One check a line: the values lie `step` apart.
+                    let line = &arena[tensor.offset as usize + first..][..(count - 1) * step + 1];
+                    line.iter().step_by(step).for_each(|&v| see(i32::from(v)));
+                }
+                ElementKind::Int16 => {
+                    (0..count).for_each(|i| see(read(arena, tensor, first + i * step)));
+                }
             }
         }
     }

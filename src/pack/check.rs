@@ -489,6 +489,7 @@ fn may_follow(layer: &LayerRecord, tensor: usize, tensors: &[TensorRecord]) -> b
     match layer.kind() {
         Some(LayerKind::Add | LayerKind::Mul | LayerKind::Lookup | LayerKind::Clamp) => in_place,
         _ if tensor == second => in_place && second != input,
+        _ if in_place && geometry::takes_place(layer, this, output) => true,
         _ => geometry::least_gap(layer, &tensors[input], output)
             .is_some_and(|gap| this.offset as usize >= output.offset as usize + gap),
     }

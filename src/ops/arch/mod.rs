@@ -10,7 +10,7 @@ pub(super) use portable::{Portable, put};
 
 use super::{Layer, dispatch};
 use crate::pack::{Channel, LayerKind};
-use crate::quantize::OutputStage;
+use crate::quantize::{OutputStage, Sum};
 
 /// One or four windows in the scratch, and the filters of one group that look at all of them.
 #[derive(Clone, Copy)]
@@ -77,9 +77,14 @@ pub(super) trait Arch {
         core::array::from_fn(|i| Self::sums(tile, 4 * block + i))
     }
 
-    /// All outputs of a tile whose stage is plain, as int8; false where it leaves that to the
-    /// caller.
+    /// All outputs of a tile whose stage is plain and adds nothing, as int8; false where it leaves
+    /// that to the caller.
     fn outputs(_tile: &Tile<'_>, _out: &mut [i8]) -> bool {
+        false
+    }
+
+    /// The same where the stage adds `sum` times what `out` holds.
+    fn outputs_added(_tile: &Tile<'_>, _sum: &Sum, _out: &mut [i8]) -> bool {
         false
     }
 

@@ -25,7 +25,7 @@ pub struct Layout {
 
 /// Bytes of scratch that a layer may take, most first. With more of it a convolution loads its
 /// weights for four pixels at once and a depthwise one reads fewer rows twice.
-const SCRATCH: [usize; 6] = [4096, 2048, 1024, 512, 256, 0];
+const SCRATCH: [usize; 8] = [16384, 8192, 4096, 2048, 1024, 512, 256, 0];
 
 /// Plans the arena: the most scratch, and so speed, that costs no more than a quarter and half a
 /// KiB above the least, or, where there is a budget, that meets it.
@@ -116,7 +116,10 @@ impl Space {
                         && tensors[input].bytes() == tensors[t].bytes()
                         && tensors[input].element == tensors[t].element
                 };
-                in_place(&graph.layers[i], free)
+                let placed = |input: usize| {
+                    geometry::takes_place(&layers[i], &tensors[input], &tensors[t])
+                };
+                in_place(&graph.layers[i], free, placed)
             });
             if let Some(input) = over {
                 let buffer = space.tensors[input];
@@ -161,8 +164,13 @@ impl Space {
     }
 }
 
-/// The input that a layer may write over value by value: one that nobody reads afterwards.
-fn in_place(layer: &Layer, free: impl Fn(usize) -> bool) -> Option<usize> {
+/// The input whose place a layer may take: one that nobody reads afterwards. Most do so value by
+/// value; a depthwise layer where its record says so.
+fn in_place(
+    layer: &Layer,
+    free: impl Fn(usize) -> bool,
+    depthwise: impl Fn(usize) -> bool,
+) -> Option<usize> {
     let candidates = match (&layer.op, &layer.inputs[..]) {
         (Op::Add, inputs) => inputs,
         (Op::Mul, [first, second]) if first != second => std::slice::from_ref(first),
@@ -170,6 +178,7 @@ fn in_place(layer: &Layer, free: impl Fn(usize) -> bool) -> Option<usize> {
         (Op::Conv(..) | Op::Dense(_), [first, second]) if first != second => {
             std::slice::from_ref(second)
         }
+        (Op::Depthwise(..), inputs) if depthwise(inputs[0]) => inputs,
         _ => &[],
     };
     candidates.iter().copied().find(|&t| free(t))

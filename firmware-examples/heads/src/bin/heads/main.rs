@@ -6,7 +6,7 @@ mod host;
 #[cfg(all(target_os = "none", target_arch = "arm"))]
 mod mps2_an386;
 #[cfg(all(target_os = "none", target_arch = "riscv32"))]
-mod virt;
+mod virt_board;
 
 #[cfg(not(target_os = "none"))]
 fn main() -> std::process::ExitCode {

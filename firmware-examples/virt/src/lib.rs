@@ -1,4 +1,13 @@
 //! QEMU's virt board with a 32-bit RISC-V: no FPU, and no crate between the program and the board.
+//!
+//! A program links with `-Tvirt.x` and defines `virt_main`:
+//!
+//! ```ignore
+//! #[unsafe(no_mangle)]
+//! extern "C" fn virt_main() -> ! { virt::exit(true) }
+//! ```
+#![no_std]
+#![cfg(all(target_os = "none", target_arch = "riscv32"))]
 
 use core::fmt::{self, Write};
 
@@ -16,11 +25,11 @@ core::arch::global_asm!(
     ".globl _start",
     "_start:",
     "la sp, _stack_top",
-    "call {main}",
-    main = sym main,
+    "call virt_main",
 );
 
-struct Uart;
+/// The serial port.
+pub struct Uart;
 
 impl Write for Uart {
     fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -32,26 +41,25 @@ impl Write for Uart {
     }
 }
 
-extern "C" fn main() -> ! {
-    match heads::digests(&mut Uart) {
-        Ok(()) => exit(PASS),
-        Err(fault) => {
-            let _ = writeln!(Uart, "error: {fault}");
-            exit(FAIL)
-        }
-    }
-}
-
-fn exit(code: u32) -> ! {
+/// Ends the emulation; QEMU's exit code is 0 or 1.
+pub fn exit(success: bool) -> ! {
     // SAFETY: the board has its finisher there, and a write ends the emulation.
-    unsafe { FINISHER.write_volatile(code) };
+    unsafe { FINISHER.write_volatile(if success { PASS } else { FAIL }) };
     loop {
         core::hint::spin_loop();
     }
 }
 
-#[panic_handler]
-fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+/// Instructions since the start; wraps at 2^32.
+pub fn instructions() -> u32 {
+    let count;
+    // SAFETY: reads a counter.
+    unsafe { core::arch::asm!("rdinstret {}", out(reg) count, options(nomem, nostack)) };
+    count
+}
+
+/// Prints where and why, and ends with an error.
+pub fn panicked(info: &core::panic::PanicInfo<'_>) -> ! {
     let _ = writeln!(Uart, "{info}");
-    exit(FAIL)
+    exit(false)
 }

@@ -1,0 +1,365 @@
+//! Windows times filters.
+
+use core::arch::naked_asm;
+
+use super::super::Tile;
+use crate::ops::geometry::LANES;
+use crate::pack::Channel;
+use crate::quantize::Sum;
+
+/// Blocks of four weights that the loops below are unrolled to, and bytes of code of one.
+const UNROLLED: usize = 8;
+const STEP: usize = 52;
+
+/// What the assembly reads; the order of the fields is its own.
+#[repr(C)]
+struct Job {
+    windows: *const u32,
+    windows_end: *const u32,
+    /// Where in the unrolled loop the first turn starts, in bytes: behind what would be too many.
+    entry: usize,
+    weights: *const i8,
+    /// To the next channel's weights inside a block of four, which all lie one behind the other.
+    next: isize,
+    channels: *const Channel,
+    channels_end: *const Channel,
+    out: *mut i8,
+    stride: usize,
+    zero_point: i32,
+    /// Of a stage that adds: the second tensor's multiplier, the constant, and the shift up.
+    multiplier: i32,
+    constant: i32,
+    up: u32,
+}
+
+impl Job {
+    fn of(tile: &Tile<'_>) -> Job {
+        let blocks = tile.depth / 4;
+        assert!(blocks > 0 && tile.windows.len() == 2 * blocks * tile.lanes);
+        assert!(tile.weights.len() >= tile.channels.len().next_multiple_of(4) * tile.depth);
+        let windows = tile.windows.as_ptr_range();
+        let channels = tile.channels.as_ptr_range();
+        Job {
+            windows: windows.start,
+            windows_end: windows.end,
+            entry: (UNROLLED - blocks % UNROLLED) % UNROLLED * STEP,
+            weights: tile.weights.as_ptr(),
+            next: 4 - 4 * tile.depth as isize,
+            channels: channels.start,
+            channels_end: channels.end,
+            out: core::ptr::null_mut(),
+            stride: tile.stride,
+            zero_point: tile.stage.zero_point,
+            multiplier: 0,
+            constant: 0,
+            up: 0,
+        }
+    }
+}
+
+/// All outputs of four lanes, plain stage.
+pub(super) fn outputs(tile: &Tile<'_>, out: &mut [i8]) {
+    if tile.channels.is_empty() {
+        return;
+    }
+    assert!(out.len() >= (LANES - 1) * tile.stride + tile.channels.len());
+    let job = Job {
+        out: out.as_mut_ptr(),
+        ..Job::of(tile)
+    };
+    // SAFETY: the windows are LANES lanes of depth / 4 pairs of words and there are depth weights
+    // for each channel, both checked in `Job::of`; the last byte written is the last lane's last
+    // channel, which lies in `out`.
+    unsafe { outputs_four_lanes(&job) }
+}
+
+/// The shift of sums that the assembly knows, which is the one that `headstart pack` writes.
+const SHIFT: u32 = 16;
+
+/// The same, added to what `out` holds; false where it can't.
+pub(super) fn outputs_added(tile: &Tile<'_>, sum: &Sum, out: &mut [i8]) -> bool {
+    if sum.shift != SHIFT || tile.lanes != LANES || tile.channels.is_empty() {
+        return false;
+    }
+    assert!(out.len() >= (LANES - 1) * tile.stride + tile.channels.len());
+    let job = Job {
+        out: out.as_mut_ptr(),
+        multiplier: sum.multiplier,
+        constant: sum.bias.wrapping_add(1 << (SHIFT - 1)),
+        up: sum.up,
+        ..Job::of(tile)
+    };
+    // SAFETY: as for `outputs`; what is read of `out` is what is written.
+    unsafe { added_four_lanes(&job) }
+    true
+}
+
+/// The sums of one channel over four lanes.
+pub(super) fn four_lanes(tile: &Tile<'_>, channel: usize) -> [i32; LANES] {
+    let job = Job::of(tile);
+    let depth = tile.depth;
+    // The block of four channels, then this channel in its first four weights.
+    let filter = &tile.weights[channel / 4 * 4 * depth..][..4 * depth][channel % 4 * 4..];
+    let mut sums = [0; LANES];
+    // SAFETY: the windows are LANES lanes of depth / 4 pairs of words (checked in `Job::of`); the
+    // filter's words lie 16 bytes apart, the last of them in the block of 4 * depth bytes.
+    unsafe {
+        sums_four_lanes(job.windows, job.windows_end, filter.as_ptr(), job.entry, &mut sums);
+    }
+    sums
+}
+
+/// The sums of four channels over the one lane.
+pub(super) fn one_lane(tile: &Tile<'_>, block: usize) -> [i32; 4] {
+    let depth = tile.depth;
+    let windows = &tile.windows[..depth / 2];
+    let filters = &tile.weights[block * 4 * depth..][..4 * depth];
+    let mut sums = [0; 4];
+    let ends = windows.as_ptr_range();
+    // SAFETY: depth / 4 pairs of words and 4 * depth weights, as the slices above say.
+    unsafe { sums_one_lane(ends.start, ends.end, filters.as_ptr(), &mut sums) }
+    sums
+}
+
+/// One block of four weights (r1) of a channel times the windows (r0) of four lanes, onto r2 to r5:
+/// 16 multiply-accumulates in 13 instructions. Every instruction is 4 bytes long, as [`STEP`] says.
+macro_rules! block {
+    () => {
+        "ldr.w r10, [r1], #16
+         ldm.w r0!, {{r6-r9}}
+         sxtb16 r11, r10
+         sxtb16 r10, r10, ror #8
+         smlad r2, r6, r11, r2
+         smlad r3, r7, r11, r3
+         smlad r4, r8, r11, r4
+         smlad r5, r9, r11, r5
+         ldm.w r0!, {{r6-r9}}
+         smlad r2, r6, r10, r2
+         smlad r3, r7, r10, r3
+         smlad r4, r8, r10, r4
+         smlad r5, r9, r10, r5"
+    };
+}
+
+/// The job onto the stack, so that it is read relative to it; then, channel by channel, the bias
+/// into four sums and a jump into the middle of the loop. r12 is the windows' end, lr the channel
+/// behind this one.
+macro_rules! channel_sums {
+    () => {
+        concat!(
+            "push {{r4-r11, lr}}
+             sub sp, #60
+             ldm.w r0!, {{r1-r6}}
+             adr.w r8, 2f
+             add r3, r8
+             orr r3, #1
+             stm.w sp, {{r1-r6}}
+             mov r12, r2
+             mov lr, r6
+             mov r2, r4
+             ldm.w r0, {{r4-r10}}
+             add r11, sp, #24
+             stm.w r11, {{r4-r10}}
+             mov r11, #0
+             str r11, [sp, #52]
+             mov r0, r1
+             mov r1, r2
+             1:
+             ldr r2, [lr], #8
+             ldr r10, [sp, #8]
+             mov r3, r2
+             mov r4, r2
+             mov r5, r2
+             bx r10
+             .balign 4
+             2:\n",
+            block!(), "\n", block!(), "\n", block!(), "\n", block!(), "\n",
+            block!(), "\n", block!(), "\n", block!(), "\n", block!(), "\n",
+            "cmp r0, r12
+             bne.w 2b
+             ldr r6, [lr, #-4]"
+        )
+    };
+}
+
+/// To the next channel's weights: three times inside the block of four, then behind it.
+macro_rules! next_channel {
+    () => {
+        "ldr r11, [sp, #52]
+         ldr r10, [sp, #24]
+         add r11, #1
+         tst r11, #3
+         str r11, [sp, #52]
+         itee eq
+         subeq r1, #12
+         ldrne r11, [sp, #16]
+         addne r1, r11
+         ldr r0, [sp]
+         cmp lr, r10
+         bne.w 1b
+         add sp, #60
+         pop {{r4-r11, pc}}"
+    };
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn outputs_four_lanes(job: &Job) {
+    naked_asm!(
+        channel_sums!(),
+        "ldrd r9, r7, [sp, #32]",
+        "ldr r8, [sp, #28]",
+        "smmlar r2, r2, r6, r7",
+        "smmlar r3, r3, r6, r7",
+        "smmlar r4, r4, r6, r7",
+        "smmlar r5, r5, r6, r7",
+        "ssat r2, #8, r2",
+        "ssat r3, #8, r3",
+        "ssat r4, #8, r4",
+        "ssat r5, #8, r5",
+        "strb r3, [r8, r9]",
+        "add r10, r8, r9, lsl #1",
+        "strb r4, [r10]",
+        "strb r5, [r10, r9]",
+        "strb r2, [r8], #1",
+        "str r8, [sp, #28]",
+        next_channel!(),
+    )
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn added_four_lanes(job: &Job) {
+    naked_asm!(
+        channel_sums!(),
+        "smmulr r2, r2, r6",
+        "smmulr r3, r3, r6",
+        "smmulr r4, r4, r6",
+        "smmulr r5, r5, r6",
+        "ldrd r6, r7, [sp, #40]",
+        "ldr r11, [sp, #48]",
+        "ldrd r8, r9, [sp, #28]",
+        "lsl r2, r2, r11",
+        "lsl r3, r3, r11",
+        "lsl r4, r4, r11",
+        "lsl r5, r5, r11",
+        "add r10, r8, r9, lsl #1",
+        "ldrsb r0, [r8]",
+        "mla r0, r0, r6, r7",
+        "add r2, r0",
+        "ldrsb r0, [r8, r9]",
+        "mla r0, r0, r6, r7",
+        "add r3, r0",
+        "ldrsb r0, [r10]",
+        "mla r0, r0, r6, r7",
+        "add r4, r0",
+        "ldrsb r0, [r10, r9]",
+        "mla r0, r0, r6, r7",
+        "add r5, r0",
+        "ssat r2, #8, r2, asr #16",
+        "ssat r3, #8, r3, asr #16",
+        "ssat r4, #8, r4, asr #16",
+        "ssat r5, #8, r5, asr #16",
+        "strb r3, [r8, r9]",
+        "strb r4, [r10]",
+        "strb r5, [r10, r9]",
+        "strb r2, [r8], #1",
+        "str r8, [sp, #28]",
+        next_channel!(),
+    )
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn sums_four_lanes(
+    windows: *const u32,
+    windows_end: *const u32,
+    filter: *const i8,
+    entry: usize,
+    sums: &mut [i32; LANES],
+) {
+    naked_asm!(
+        "push {{r4-r11, lr}}",
+        "mov r12, r1",
+        "mov r1, r2",
+        "adr.w lr, 2f",
+        "add lr, r3",
+        "orr lr, #1",
+        "mov r2, #0",
+        "mov r3, #0",
+        "mov r4, #0",
+        "mov r5, #0",
+        "bx lr",
+        ".balign 4",
+        "2:",
+        block!(),
+        block!(),
+        block!(),
+        block!(),
+        block!(),
+        block!(),
+        block!(),
+        block!(),
+        "cmp r0, r12",
+        "bne.w 2b",
+        "ldr r0, [sp, #36]",
+        "stm r0, {{r2-r5}}",
+        "pop {{r4-r11, pc}}",
+    )
+}
+
+/// Four weights of each of four channels times one window: 16 multiply-accumulates in 18
+/// instructions.
+macro_rules! row {
+    () => {
+        "ldm.w r1!, {{r6-r9}}
+         ldrd r10, r11, [r0], #8
+         sxtb16 r12, r6
+         sxtb16 r6, r6, ror #8
+         smlad r2, r10, r12, r2
+         smlad r2, r11, r6, r2
+         sxtb16 r12, r7
+         sxtb16 r7, r7, ror #8
+         smlad r3, r10, r12, r3
+         smlad r3, r11, r7, r3
+         sxtb16 r12, r8
+         sxtb16 r8, r8, ror #8
+         smlad r4, r10, r12, r4
+         smlad r4, r11, r8, r4
+         sxtb16 r12, r9
+         sxtb16 r9, r9, ror #8
+         smlad r5, r10, r12, r5
+         smlad r5, r11, r9, r5"
+    };
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn sums_one_lane(
+    window: *const u32,
+    window_end: *const u32,
+    filters: *const i8,
+    sums: &mut [i32; 4],
+) {
+    naked_asm!(
+        "push {{r3-r11, lr}}",
+        "mov lr, r1",
+        "mov r1, r2",
+        "mov r2, #0",
+        "mov r3, #0",
+        "mov r4, #0",
+        "mov r5, #0",
+        // Two blocks a turn; an odd one first.
+        "sub r6, lr, r0",
+        "tst r6, #8",
+        "beq.w 3f",
+        row!(),
+        "cmp r0, lr",
+        "beq.w 4f",
+        "3:",
+        row!(),
+        row!(),
+        "cmp r0, lr",
+        "bne.w 3b",
+        "4:",
+        "ldr r0, [sp]",
+        "stm r0, {{r2-r5}}",
+        "pop {{r3-r11, pc}}",
+    )
+}
