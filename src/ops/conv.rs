@@ -173,7 +173,20 @@ impl<A: Arch> Window<'_, A> {
             record.kernel_width,
             from.width,
         );
-        for ky in 0..usize::from(record.kernel_height) {
+        let rows = usize::from(record.kernel_height);
+        let (start_row, start) = (y * usize::from(record.stride_height), column.wrapping_sub(left));
+        let start_row = start_row.wrapping_sub(top);
+        let inside = start_row < usize::from(from.height)
+            && start_row + rows <= usize::from(from.height)
+            && across == (0..taps);
+        if together && inside && record.dilation_height == 1 && self.bytes == 1 {
+            let run = taps * shape.piece;
+            let from = (start_row * line + start) * channels;
+            let end = from + (rows - 1) * line * channels + run;
+            self.take_rows(&input[from..end], (run, line * channels, rows));
+            return;
+        }
+        for ky in 0..rows {
             let at = ky * taps * shape.piece;
             let row = y * usize::from(record.stride_height)
                 + ky * usize::from(record.dilation_height);
@@ -204,11 +217,25 @@ impl<A: Arch> Window<'_, A> {
         }
     }
 
+    /// A window that lies inside the input: as many stretches as it has rows.
+    #[inline(always)]
+    fn take_rows(&mut self, values: &[i8], (run, step, rows): (usize, usize, usize)) {
+        if !self.staged {
+            let lanes = (self.lanes, self.lane);
+            A::lay_rows(self.windows, lanes, values, (run, step, rows));
+            return;
+        }
+        let stretches = values.chunks(step).take(rows);
+        for (to, from) in self.staging.chunks_exact_mut(run).zip(stretches) {
+            copy(to, &from[..run]);
+        }
+    }
+
     #[inline(always)]
     fn take(&mut self, at: usize, values: &[i8]) {
         if values.is_empty() {
         } else if self.staged {
-            self.staging[at * self.bytes..][..values.len()].copy_from_slice(values);
+            copy(&mut self.staging[at * self.bytes..][..values.len()], values);
         } else if self.bytes == 2 {
             A::lay_wide(self.windows, self.lanes, self.lane, at, values);
         } else {
@@ -240,6 +267,15 @@ impl<A: Arch> Window<'_, A> {
             A::lay(self.windows, self.lanes, self.lane, 0, staged);
         }
     }
+}
+
+/// A few bytes, word by word: less than a call would take.
+#[inline(always)]
+fn copy(to: &mut [i8], from: &[i8]) {
+    let (words, rest) = to.as_chunks_mut::<4>();
+    let (from_words, from_rest) = from.as_chunks::<4>();
+    words.iter_mut().zip(from_words).for_each(|(to, from)| *to = *from);
+    rest.iter_mut().zip(from_rest).for_each(|(to, from)| *to = *from);
 }
 
 /// Every filter of a group times the windows in the scratch. A second tensor's element may be the

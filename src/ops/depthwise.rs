@@ -4,7 +4,7 @@
 //! zero point: as many rows as a stripe of output needs. Along a plane neighbouring values are
 //! neighbours in memory, which channels-last input is not.
 
-use super::arch::{Arch, Planes};
+use super::arch::{Arch, PlaneRows, Planes};
 use super::geometry;
 use super::memory::Memory;
 use super::Layer;
@@ -61,26 +61,36 @@ fn gather<A: Arch>(
     let (line, channels) = (usize::from(from.width), usize::from(from.channels));
     let each = usize::from(layer.output.channels) / channels;
     let left = usize::from(record.pad_left);
-    let pixels = line.min(columns.saturating_sub(left));
+    let (pixels, size) = (line.min(columns.saturating_sub(left)), rows * columns);
     if first == 0 {
         // The padding is where it is for every channel: what is laid once stays.
         A::blank(planes, from.zero_point);
     }
-    for plane_row in 0..rows {
-        let row = y * usize::from(record.stride_height) + plane_row;
-        let row = row.wrapping_sub(usize::from(record.pad_top));
-        if row >= usize::from(from.height) || pixels == 0 {
-            continue;
-        }
-        let (row, at) = (&input[row * line * channels..], plane_row * columns + left);
-        let mut take = |lane, count, source: usize| {
-            let values = &row[source..(pixels - 1) * channels + source + count];
-            A::lay_row(planes, rows * columns, (lane, count), at, values, channels, pixels);
+    // Rows of the input that the planes hold, the first of them `above` rows below the padding.
+    let start = y * usize::from(record.stride_height);
+    let top = usize::from(record.pad_top);
+    let above = top.saturating_sub(start).min(rows);
+    let source = (start + above).saturating_sub(top);
+    let rows_here = (rows - above).min(usize::from(from.height).saturating_sub(source));
+    if pixels == 0 || rows_here == 0 {
+        return;
+    }
+    let mut take = |lane: usize, count, channel: usize| {
+        let rows = PlaneRows {
+            lane,
+            channels: count,
+            rows: rows_here,
+            pixels,
+            stride: channels,
+            step: line * channels,
+            at: above * columns + left,
+            columns,
         };
-        if each == 1 {
-            take(0, count, first);
-        } else {
-            (0..count).for_each(|lane| take(lane, 1, (first + lane) / each));
-        }
+        A::lay_plane(planes, size, &rows, &input[source * line * channels + channel..]);
+    };
+    if each == 1 {
+        take(0, count, first);
+    } else {
+        (0..count).for_each(|lane| take(lane, 1, (first + lane) / each));
     }
 }

@@ -1,13 +1,16 @@
 //! Average and maximum over a window; over the whole input where the window is as large.
 //!
-//! A pixel's window is read for one channel after the other, and each result is written at once:
-//! [`geometry`](super::geometry) keeps output away from what later channels still read.
+//! A pixel's window is read for a few channels after the others, and their results are written at
+//! once: [`geometry`](super::geometry) keeps output away from what later channels still read.
 
 use core::ops::Range;
 
 use super::{Layer, inside, read, write};
 use crate::pack::{ElementKind, TensorRecord};
 use crate::quantize::scale;
+
+/// Channels whose windows are read together.
+const TOGETHER: usize = 4;
 
 /// Padding counts as 0.0, which is the input's zero point: `bias` has it folded in for the whole
 /// window, so padded taps add it back.
@@ -17,11 +20,11 @@ pub(super) fn average(layer: &Layer<'_>, arena: &mut [i8]) {
     let zero = i32::from(layer.input.zero_point);
     let (multiplier, shift) = (record.first_multiplier, u32::from(record.shift));
     let (low, high) = (i32::from(record.low), i32::from(record.high));
-    for_each_window(layer, arena, |arena, channel, window| {
-        let mut acc = record.bias;
-        window.for_each(arena, layer.input, channel, |value| acc = acc.wrapping_add(value));
+    for_each_window(layer, arena, 0, i32::wrapping_add, |sum, window| {
         let padded = taps - window.len() as i32;
-        acc = acc.wrapping_add(padded.wrapping_mul(zero));
+        let acc = sum
+            .wrapping_add(record.bias)
+            .wrapping_add(padded.wrapping_mul(zero));
         let scaled = scale(acc, multiplier, shift);
         scaled
             .saturating_add(i32::from(layer.output.zero_point))
@@ -32,9 +35,7 @@ pub(super) fn average(layer: &Layer<'_>, arena: &mut [i8]) {
 /// Padding does not count; input and output have one scale.
 pub(super) fn maximum(layer: &Layer<'_>, arena: &mut [i8]) {
     let (low, high) = (i32::from(layer.record.low), i32::from(layer.record.high));
-    for_each_window(layer, arena, |arena, channel, window| {
-        let mut best = i32::from(i16::MIN);
-        window.for_each(arena, layer.input, channel, |value| best = best.max(value));
+    for_each_window(layer, arena, i32::from(i16::MIN), i32::max, |best, _| {
         best.clamp(low, high)
     });
 }
@@ -52,26 +53,33 @@ impl Positions {
         self.lines.len() * self.columns.len()
     }
 
-    /// Shows every value of one channel.
+    /// Folds the window's values of some neighbouring channels, each into its own of `all`.
     #[inline(always)]
-    fn for_each(
+    fn fold(
         &self,
         arena: &[i8],
         tensor: &TensorRecord,
         channel: usize,
-        mut see: impl FnMut(i32),
+        all: &mut [i32],
+        fold: impl Fn(i32, i32) -> i32,
     ) {
-        let (step, count) = (self.channels, self.columns.len());
         for line in self.lines.clone() {
-            let first = (line * self.width + self.columns.start) * step + channel;
-            match tensor.element_kind() {
-                ElementKind::Int8 => {
-                    // One check a line: the values lie `step` apart.
-                    let line = &arena[tensor.offset as usize + first..][..(count - 1) * step + 1];
-                    line.iter().step_by(step).for_each(|&v| see(i32::from(v)));
-                }
-                ElementKind::Int16 => {
-                    (0..count).for_each(|i| see(read(arena, tensor, first + i * step)));
+            let first = (line * self.width + self.columns.start) * self.channels + channel;
+            for column in 0..self.columns.len() {
+                let at = first + column * self.channels;
+                let here = arena[tensor.offset as usize..].get(at..at + TOGETHER);
+                match (tensor.element_kind(), here, &mut *all) {
+                    (ElementKind::Int8, Some(&[a, b, c, d]), [p, q, r, s]) => {
+                        *p = fold(*p, a.into());
+                        *q = fold(*q, b.into());
+                        *r = fold(*r, c.into());
+                        *s = fold(*s, d.into());
+                    }
+                    (_, _, all) => {
+                        for (i, to) in all.iter_mut().enumerate() {
+                            *to = fold(*to, read(arena, tensor, at + i));
+                        }
+                    }
                 }
             }
         }
@@ -82,7 +90,9 @@ impl Positions {
 fn for_each_window(
     layer: &Layer<'_>,
     arena: &mut [i8],
-    mut compute: impl FnMut(&[i8], usize, &Positions) -> i32,
+    start: i32,
+    fold: impl Fn(i32, i32) -> i32,
+    finish: impl Fn(i32, &Positions) -> i32,
 ) {
     let (record, shape) = (layer.record, layer.input);
     let (height, width) = (
@@ -114,9 +124,14 @@ fn for_each_window(
             width: usize::from(shape.width),
             channels,
         };
-        for channel in 0..channels {
-            let value = compute(arena, channel, &window);
-            write(arena, layer.output, pixel * channels + channel, value);
+        for channel in (0..channels).step_by(TOGETHER) {
+            let mut all = [start; TOGETHER];
+            let all = &mut all[..TOGETHER.min(channels - channel)];
+            window.fold(arena, layer.input, channel, all, &fold);
+            for (i, &folded) in all.iter().enumerate() {
+                let value = finish(folded, &window);
+                write(arena, layer.output, pixel * channels + channel + i, value);
+            }
         }
     }
 }

@@ -54,6 +54,21 @@ pub(super) struct Planes<'a> {
     pub wide: bool,
 }
 
+/// Rows of a few neighbouring channels on their way into planes.
+pub(super) struct PlaneRows {
+    /// The first plane, and how many.
+    pub lane: usize,
+    pub channels: usize,
+    pub rows: usize,
+    pub pixels: usize,
+    /// From one pixel to the next, and from one row to the next, in the input.
+    pub stride: usize,
+    pub step: usize,
+    /// The first element in each plane, and elements of its rows.
+    pub at: usize,
+    pub columns: usize,
+}
+
 /// What a processor does its own way.
 pub(super) trait Arch {
     /// Channels of a depthwise layer at a time; their planes take 8 bytes an element in all.
@@ -61,6 +76,19 @@ pub(super) trait Arch {
 
     /// Takes int8 values k = `at`.. of the window `lane`; `at` and their number are multiples of 4.
     fn lay(windows: &mut [u32], lanes: usize, lane: usize, at: usize, values: &[i8]);
+
+    /// The same for `rows` stretches of `run` values, each `step` behind the one before; they follow
+    /// one another in the window.
+    fn lay_rows(
+        windows: &mut [u32],
+        (lanes, lane): (usize, usize),
+        values: &[i8],
+        (run, step, rows): (usize, usize, usize),
+    ) {
+        for (row, values) in values.chunks(step).take(rows).enumerate() {
+            Self::lay(windows, lanes, lane, row * run, &values[..run]);
+        }
+    }
 
     /// The same with int16 values, two bytes each.
     fn lay_wide(windows: &mut [u32], lanes: usize, lane: usize, at: usize, values: &[i8]);
@@ -102,6 +130,22 @@ pub(super) trait Arch {
         stride: usize,
         pixels: usize,
     );
+
+    /// The same for `rows` rows, which begin `step` apart in `values` and a row of the plane apart
+    /// there.
+    fn lay_plane(planes: &mut [u32], size: usize, plane: &PlaneRows, values: &[i8]) {
+        for row in 0..plane.rows {
+            Self::lay_row(
+                planes,
+                size,
+                (plane.lane, plane.channels),
+                plane.at + row * plane.columns,
+                &values[row * plane.step..],
+                plane.stride,
+                plane.pixels,
+            );
+        }
+    }
 
     /// Slides the filters over the planes. `out` starts at the first row's first pixel.
     fn convolve(planes: &Planes<'_>, out: &mut [i8]);

@@ -9,9 +9,10 @@
 #![allow(unsafe_code)]
 
 mod depthwise;
+mod gather;
 mod tile;
 
-use super::{Arch, Planes, Tile};
+use super::{Arch, PlaneRows, Planes, Portable, Tile};
 use crate::ops::geometry::LANES;
 use crate::quantize::Sum;
 
@@ -72,6 +73,16 @@ impl Arch for Armv7em {
                 (to[0], to[1]) = pairs(word(block));
             }
         }
+    }
+
+    #[inline(always)]
+    fn lay_rows(
+        windows: &mut [u32],
+        (lanes, lane): (usize, usize),
+        values: &[i8],
+        (run, step, rows): (usize, usize, usize),
+    ) {
+        gather::lay_rows(windows, (lanes, lane), values, (run, step, rows));
     }
 
     fn lay_wide(windows: &mut [u32], lanes: usize, lane: usize, at: usize, values: &[i8]) {
@@ -143,7 +154,11 @@ impl Arch for Armv7em {
         stride: usize,
         pixels: usize,
     ) {
-        depthwise::lay_row(planes, size, lanes, at, values, stride, pixels);
+        Portable::lay_row(planes, size, lanes, at, values, stride, pixels);
+    }
+
+    fn lay_plane(planes: &mut [u32], size: usize, plane: &PlaneRows, values: &[i8]) {
+        gather::lay_plane(planes, size, plane, values);
     }
 
     fn convolve(planes: &Planes<'_>, out: &mut [i8]) {
