@@ -4,7 +4,7 @@
 //! same way. The output may then take the bytes of the input that were read for the last time:
 //! *Diagonal Memory Optimisation for Machine Learning on Micro-controllers*, Blacker, Bridges and
 //! Hadfield, 2020. The host plans with these functions and [`crate::EncoderPack::new`] checks with
-//! them, so both agree.
+//! them, so both agree. Sizes saturate: a hostile layer asks for more than there is, on any machine.
 
 use crate::pack::{LayerKind, LayerRecord, TensorRecord};
 
@@ -21,16 +21,22 @@ pub fn filter(layer: &LayerRecord, input: &TensorRecord) -> usize {
         Some(LayerKind::Dense) => input.len(),
         _ => {
             let depth = usize::from(input.channels / layer.groups.max(1));
-            usize::from(layer.kernel_height) * usize::from(layer.kernel_width) * depth
+            let taps = usize::from(layer.kernel_height).saturating_mul(layer.kernel_width.into());
+            taps.saturating_mul(depth)
         }
     }
+}
+
+/// The next multiple of `to`, or the largest number.
+fn up(count: usize, to: usize) -> usize {
+    count.checked_next_multiple_of(to).unwrap_or(usize::MAX)
 }
 
 /// Bytes of weights of a convolution or a dense layer: outputs and k filled up to fours.
 pub fn weight_bytes(layer: &LayerRecord, input: &TensorRecord, output: &TensorRecord) -> usize {
     let groups = usize::from(layer.groups.max(1));
     let outputs = usize::from(output.channels) / groups;
-    groups * outputs.next_multiple_of(4) * filter(layer, input).next_multiple_of(4)
+    (groups * up(outputs, 4)).saturating_mul(up(filter(layer, input), 4))
 }
 
 /// Input values that a window takes from memory in one piece: four at a time where that divides it.
@@ -43,39 +49,50 @@ pub(crate) fn piece(layer: &LayerRecord, input: &TensorRecord) -> usize {
 
 /// Rows and columns of one channel's plane in a depthwise layer's scratch.
 pub(crate) fn plane(layer: &LayerRecord, output: &TensorRecord) -> (usize, usize) {
-    let reach = |kernel: u16, dilation: u16| {
-        usize::from(kernel.saturating_sub(1)) * usize::from(dilation) + 1
+    // How far `outputs` windows reach, less one.
+    let reach = |outputs: usize, stride: u16, kernel: u16, dilation: u16| {
+        let window = usize::from(kernel.saturating_sub(1)).saturating_mul(dilation.into());
+        let start = outputs.saturating_sub(1).saturating_mul(stride.into());
+        start.saturating_add(window)
     };
-    let down = usize::from(layer.at_once.max(1) - 1) * usize::from(layer.stride_height);
+    let stripe = usize::from(layer.at_once);
+    let down = reach(
+        stripe,
+        layer.stride_height,
+        layer.kernel_height,
+        layer.dilation_height,
+    );
     // Two outputs at a time, so that one more may be computed than is kept.
-    let across =
-        (usize::from(output.width).next_multiple_of(2) - 1) * usize::from(layer.stride_width);
-    let columns = across + reach(layer.kernel_width, layer.dilation_width) + 1;
-    let rows = down + reach(layer.kernel_height, layer.dilation_height);
-    (rows, columns.next_multiple_of(2))
+    let pairs = up(output.width.into(), 2);
+    let across = reach(
+        pairs,
+        layer.stride_width,
+        layer.kernel_width,
+        layer.dilation_width,
+    );
+    (down.saturating_add(1), up(across.saturating_add(2), 2))
 }
 
 /// Bytes of scratch that a layer works in, a multiple of 8.
 pub fn scratch_bytes(layer: &LayerRecord, input: &TensorRecord, output: &TensorRecord) -> usize {
     let bytes = match layer.kind() {
         Some(LayerKind::Conv | LayerKind::Dense) => {
-            let depth = filter(layer, input).next_multiple_of(4);
-            let windows = 2 * depth * usize::from(layer.at_once);
+            let depth = up(filter(layer, input), 4);
             let staged = !piece(layer, input).is_multiple_of(4);
-            windows
-                + if staged {
-                    depth * usize::from(input.element)
-                } else {
-                    0
-                }
+            let staging = if staged {
+                usize::from(input.element)
+            } else {
+                0
+            };
+            depth.saturating_mul(2 * usize::from(layer.at_once) + staging)
         }
         Some(LayerKind::Depthwise) => {
             let (rows, columns) = plane(layer, output);
-            2 * PLANES * rows.saturating_mul(columns)
+            rows.saturating_mul(columns).saturating_mul(2 * PLANES)
         }
         _ => 0,
     };
-    bytes.next_multiple_of(8)
+    up(bytes, 8)
 }
 
 /// Whether the output may take its input's very place: a depthwise layer that has all rows of its

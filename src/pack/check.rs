@@ -76,7 +76,8 @@ pub(super) fn check(bytes: &[u8]) -> Result<EncoderPack<'_>, PackError> {
         check_tensor(tensor, header.arena_bytes).map_err(|fault| invalid(fault, i))?;
     }
     for (i, layer) in layers.iter().enumerate() {
-        check_layer(bytes, tensors, layer, header.arena_bytes).map_err(|fault| invalid(fault, i))?;
+        check_layer(bytes, tensors, layer, header.arena_bytes)
+            .map_err(|fault| invalid(fault, i))?;
     }
     check_plan(tensors, layers, usize::from(header.embedding_tensor))?;
 
@@ -139,7 +140,7 @@ fn check_header(bytes: &[u8]) -> Result<&PackHeader, PackError> {
             got: bytes.len(),
         });
     }
-    if bytes.len() > total && total >= needed {
+    if bytes.len() > total {
         return Err(PackError::TrailingBytes {
             extra: bytes.len() - total,
         });
@@ -181,6 +182,18 @@ fn check_layer(
         None
     };
     check_stage(kind, layer, output)?;
+    check_shapes(bytes, kind, layer, [input, output], second)?;
+    check_scratch(layer, input, output, arena)
+}
+
+/// What each kind asks of its tensors and parameters.
+fn check_shapes(
+    bytes: &[u8],
+    kind: LayerKind,
+    layer: &LayerRecord,
+    [input, output]: [&TensorRecord; 2],
+    second: Option<&TensorRecord>,
+) -> Result<(), Fault> {
     match (kind, second) {
         (LayerKind::Add | LayerKind::Mul | LayerKind::Concat, Some(second)) => {
             check_pair(kind, layer, [input, second], output)
@@ -189,8 +202,7 @@ fn check_layer(
             Err(Fault::LayerShape)
         }
         (LayerKind::Conv | LayerKind::Dense, _) | (LayerKind::Depthwise, None) => {
-            check_weighted(bytes, kind, layer, input, output)?;
-            check_scratch(layer, input, output, arena)
+            check_weighted(bytes, kind, layer, input, output)
         }
         (LayerKind::AvgPool, None) => check_window(kind, layer, input, output).map(|_| ()),
         (LayerKind::MaxPool, None) if input.element == output.element => {
@@ -306,10 +318,15 @@ fn check_weighted(
             check_window(kind, layer, input, output)?;
             geometry::weight_bytes(layer, input, output)
         }
+        // Planes in the scratch have room for int8.
+        _ if input.element != 1 => return Err(Fault::LayerShape),
         _ => check_window(kind, layer, input, output)?,
     };
     let channels = usize::from(output.channels);
-    section(bytes, layer.weights_at, weights).map_err(|_| Fault::LayerData)?;
+    let weights = section(bytes, layer.weights_at, weights).map_err(|_| Fault::LayerData)?;
+    if kind != LayerKind::Depthwise && !filled_up(weights, geometry::filter(layer, input)) {
+        return Err(Fault::LayerData);
+    }
     words(bytes, layer.channels_at, 2 * channels)?;
     if layer.negative_multipliers_at != 0 {
         words(bytes, layer.negative_multipliers_at, channels)?;
@@ -317,7 +334,17 @@ fn check_weighted(
     Ok(())
 }
 
-/// The scratch lies in the arena; [`check_plan`] sees to it that nothing else does.
+/// Whether zeros fill filters up to fours: behind a window the scratch holds what was there before.
+fn filled_up(weights: &[u8], filter: usize) -> bool {
+    let (blocks, left) = (filter.div_ceil(4), filter % 4);
+    let last = |four: &[u8]| {
+        let (outputs, _) = four[16 * (blocks - 1)..].as_chunks::<4>();
+        outputs.iter().all(|k| k[left..].iter().all(|&w| w == 0))
+    };
+    left == 0 || weights.chunks_exact(16 * blocks).all(last)
+}
+
+/// The scratch lies in the arena; [`check_plan`] sees to it that nothing else lies there.
 fn check_scratch(
     layer: &LayerRecord,
     input: &TensorRecord,
@@ -326,7 +353,9 @@ fn check_scratch(
 ) -> Result<(), Fault> {
     let bytes = geometry::scratch_bytes(layer, input, output);
     let end = (layer.scratch_at as usize).checked_add(bytes);
-    if layer.scratch_at.is_multiple_of(8) && end.is_some_and(|end| end <= arena as usize) {
+    let inside = end.is_some_and(|end| end <= arena as usize);
+    let none = bytes > 0 || layer.scratch_at == 0;
+    if layer.scratch_at.is_multiple_of(8) && inside && none {
         Ok(())
     } else {
         Err(Fault::Scratch)
@@ -516,14 +545,15 @@ fn check_background<'a>(
     let (&[rank, within_total], rest) = words.split_first_chunk().ok_or_else(fault)?;
     let rank = rank.to_bits() as usize;
     let dim = usize::from(header.dim);
-    let statistics = rank * dim + 2 * rank;
-    let fits = (1..=32.min(dim)).contains(&rank)
-        && [statistics, statistics + calibration::LEN].contains(&rest.len());
+    let ranked = (1..=32.min(dim)).contains(&rank);
     require(
-        fits && header.background_bytes.is_multiple_of(4),
+        ranked && header.background_bytes.is_multiple_of(4),
         Fault::Background,
         0,
     )?;
+    let statistics = rank * dim + 2 * rank;
+    let fits = [statistics, statistics + calibration::LEN].contains(&rest.len());
+    require(fits, Fault::Background, 0)?;
     let (projection, diagonals) = rest.split_at(rank * dim);
     let (within, diagonals) = diagonals.split_at(rank);
     let (between, calibration) = diagonals.split_at(rank);

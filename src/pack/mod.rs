@@ -122,7 +122,8 @@ pub enum Fault {
     Scratch,
     /// A layer's shapes do not fit each other.
     LayerShape,
-    /// A layer's weights, biases or multipliers lie outside the file.
+    /// A layer's weights, biases or multipliers lie outside the file, or what only fills weights up
+    /// to fours is not zero.
     LayerData,
     /// Shift, low or high out of range.
     OutputStage,
@@ -151,7 +152,7 @@ impl Fault {
             Fault::Overlap => "layer overwrites bytes that are still needed",
             Fault::Scratch => "layer whose scratch is outside the arena or over bytes that are needed",
             Fault::LayerShape => "layer with shapes that do not fit each other",
-            Fault::LayerData => "layer with weights outside the file",
+            Fault::LayerData => "layer with weights outside the file, or where only zeros belong",
             Fault::OutputStage => "layer with an impossible output range or shift",
             Fault::EmbeddingTensor => "the embedding is not a vector that a layer writes",
             Fault::FrontEnd => "the front end does not fit the encoder's input",
