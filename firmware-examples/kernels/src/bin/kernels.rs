@@ -1,0 +1,79 @@
+//! The comparison on one machine. How many cases: the first argument, where there is one.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+/// Cases of each kind without an argument.
+const CASES: u32 = 100_000;
+
+#[cfg(all(target_os = "none", target_arch = "arm"))]
+mod board {
+    use core::fmt::Write as _;
+
+    use cortex_m_rt::entry;
+    use cortex_m_semihosting::hio;
+    use kernels::Memory;
+
+    #[entry]
+    fn main() -> ! {
+        static mut MEMORY: Memory = Memory::new();
+        let Ok(mut out) = hio::hstdout() else {
+            mps2::exit(false)
+        };
+        let mut buffer = [0; 64];
+        let cases = mps2::argument(&mut buffer).and_then(|text| text.parse().ok());
+        let outcome = kernels::compare(cases.unwrap_or(super::CASES), MEMORY, &mut out);
+        if let Err(fault) = &outcome {
+            let _ = writeln!(out, "error: {fault:?}");
+        }
+        mps2::exit(outcome.is_ok() && !mps2::usage().stack_exhausted)
+    }
+
+    #[panic_handler]
+    fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+        mps2::panicked(info)
+    }
+}
+
+#[cfg(all(target_os = "none", target_arch = "riscv32"))]
+mod board {
+    use core::fmt::Write as _;
+
+    use kernels::Memory;
+    use virt::Uart;
+
+    /// Memory that holds nothing yet.
+    const MEMORY: *mut Memory = 0x8080_0000 as *mut Memory;
+    /// Nothing tells this board how many.
+    const CASES: u32 = super::CASES / 100;
+
+    #[unsafe(no_mangle)]
+    extern "C" fn virt_main() -> ! {
+        // SAFETY: the board has RAM there, apart from the program; every pattern of bits is a
+        // `Memory`.
+        let outcome = kernels::compare(CASES, unsafe { &mut *MEMORY }, &mut Uart);
+        if let Err(fault) = &outcome {
+            let _ = writeln!(Uart, "error: {fault:?}");
+        }
+        virt::exit(outcome.is_ok())
+    }
+
+    #[panic_handler]
+    fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+        virt::panicked(info)
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+fn main() -> std::process::ExitCode {
+    let cases = std::env::args().nth(1).and_then(|text| text.parse().ok());
+    let mut memory = Box::new(kernels::Memory::new());
+    let mut report = String::new();
+    let outcome = kernels::compare(cases.unwrap_or(CASES), &mut memory, &mut report);
+    print!("{report}");
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("error: {fault:?}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
