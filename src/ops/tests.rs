@@ -1,9 +1,9 @@
 //! Every kernel against the definition, apart and as close as a plan may put it.
 
-mod case;
+pub(super) mod case;
 mod definition;
 mod follow;
-mod packed;
+pub(super) mod packed;
 
 use std::vec;
 

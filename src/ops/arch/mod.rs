@@ -5,6 +5,10 @@
 #[cfg(armv7em)]
 mod armv7em;
 mod portable;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 pub(super) use portable::{Portable, put};
 
@@ -14,6 +18,7 @@ use crate::quantize::{OutputStage, Sum};
 
 /// One or four windows in the scratch, and the filters of one group that look at all of them.
 #[derive(Clone, Copy)]
+#[allow(dead_code)] // Not every processor finishes outputs itself.
 pub(super) struct Tile<'a> {
     /// The windows, as [`Arch::lay`] laid them.
     pub windows: &'a [u32],
@@ -155,6 +160,11 @@ pub(super) trait Arch {
 pub(super) fn native<const BITS: u32>(kind: LayerKind, layer: &Layer<'_>, arena: &mut [i8]) {
     #[cfg(armv7em)]
     return dispatch::<BITS, armv7em::Armv7em>(kind, layer, arena);
-    #[cfg(not(armv7em))]
+    #[cfg(target_arch = "x86_64")]
+    match x86_64::level() {
+        x86_64::Level::Portable => dispatch::<BITS, Portable>(kind, layer, arena),
+        level => x86_64::run::<BITS>(level, kind, layer, arena),
+    }
+    #[cfg(not(any(armv7em, target_arch = "x86_64")))]
     dispatch::<BITS, Portable>(kind, layer, arena);
 }

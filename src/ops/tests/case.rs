@@ -6,7 +6,7 @@ use std::vec::Vec;
 use crate::pack::{LayerKind, LayerRecord, NO_TENSOR, TensorRecord};
 
 /// SplitMix64: *Fast splittable pseudorandom number generators*, Steele, Lea, Flood, 2014.
-pub(super) struct Random(pub u64);
+pub(in crate::ops) struct Random(pub u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -59,7 +59,7 @@ fn limits(element: u8) -> (i64, i64) {
 
 /// One layer with its parameters as a mathematician would write them down. The pack's tensor 0 is
 /// not among them: it only feeds the others.
-pub(super) struct Case {
+pub(in crate::ops) struct Case {
     pub record: LayerRecord,
     /// Tensors 1.. of the pack: the input, a second where there is one, the output.
     pub tensors: Vec<TensorRecord>,
@@ -71,7 +71,7 @@ pub(super) struct Case {
     pub negative_multipliers: Vec<i32>,
 }
 
-pub(super) fn tensor(shape: [u16; 3], element: u8, random: &mut Random) -> TensorRecord {
+pub(in crate::ops) fn tensor(shape: [u16; 3], element: u8, random: &mut Random) -> TensorRecord {
     let [height, width, channels] = shape;
     TensorRecord {
         offset: 0,

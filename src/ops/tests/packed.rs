@@ -13,7 +13,7 @@ use crate::pack::{
 
 /// Where a case's tensors and its layer's scratch start, and where what feeds them may.
 #[derive(Clone, Debug)]
-pub(super) struct Places {
+pub(in crate::ops) struct Places {
     pub tensors: Vec<usize>,
     pub scratch: usize,
     pub end: usize,
@@ -128,7 +128,7 @@ const SINGLE: TensorRecord = TensorRecord {
 };
 
 /// Bytes at a multiple of 8.
-pub(super) struct Bytes {
+pub(in crate::ops) struct Bytes {
     words: Vec<u64>,
     length: usize,
 }
