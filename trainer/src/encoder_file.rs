@@ -21,6 +21,8 @@ pub struct EncoderFile {
     pub input: GraphInput,
     /// What the encoder saw of the world; `None` where the file has no statistics.
     pub background: Option<Background>,
+    /// The mean raw embedding of calibration, where there is no background.
+    pub centre: Option<Vec<f32>>,
     /// The fixed-point step in which both paths normalise: v = round(embedding / step).
     pub embedding_step: f32,
     /// Names the encoder across its builds.
@@ -146,6 +148,7 @@ impl EncoderFile {
             input,
             frontend,
             background,
+            centre: None,
             embedding_step,
             space_id,
             provenance: entries,
@@ -184,6 +187,7 @@ impl EncoderFile {
             frontend,
             background: None,
             // Set by what calibration sees.
+            centre: None,
             embedding_step: 0.0,
             space_id: *space_id,
             provenance: BTreeMap::new(),
@@ -206,8 +210,7 @@ fn cut_softmax(proto: &mut ModelProto) {
         return;
     };
     let last = graph.node.iter().position(|n| {
-        n.output.contains(&output.name)
-            && matches!(n.op_type.as_str(), "Softmax" | "LogSoftmax")
+        n.output.contains(&output.name) && matches!(n.op_type.as_str(), "Softmax" | "LogSoftmax")
     });
     if let Some(last) = last {
         output.name = graph.node[last].input.first().cloned().unwrap_or_default();

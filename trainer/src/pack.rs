@@ -37,6 +37,9 @@ pub struct Args {
     /// Where the pack goes [default: beside the encoder, with the extension .pack]
     #[arg(short, long)]
     output: Option<PathBuf>,
+    /// Other inputs to measure on what quantisation costs [default: those of the calibration]
+    #[arg(long, value_name = "DATA")]
+    test: Option<PathBuf>,
     /// Labelled recordings: report the few-shot accuracy of pack and float encoder on them
     #[arg(long, value_name = "DATA")]
     labelled: Option<PathBuf>,
@@ -88,7 +91,14 @@ pub fn run(args: Args) -> Outcome {
         ram: args.ram,
     };
     let (bytes, layout) = pack(&encoder, &windows, &options)?;
-    let mut report = report::measure(&encoder, &bytes, &windows, &layout)?;
+    let tested = match &args.test {
+        Some(path) => {
+            let data = Dataset::load(path).context("could not read the test data")?;
+            calibration_windows(&encoder, &data, usize::MAX)?
+        }
+        None => windows,
+    };
+    let mut report = report::measure(&encoder, &bytes, &tested, &layout)?;
     budget::check(&bytes, args.ram, args.flash)?;
     files::write(&output, &bytes)?;
     if let Some(labelled) = &args.labelled {
@@ -122,6 +132,8 @@ pub fn inputs(
         let largest = raw.iter().flatten().fold(0.0f32, |m, v| m.max(v.abs()));
         // Room for half as much again in 16 bits.
         encoder.embedding_step = largest.max(1e-6) * 1.5 / 32767.0;
+        let mean = |d: usize| raw.iter().map(|r| r[d]).sum::<f32>() / raw.len() as f32;
+        encoder.centre = Some((0..raw[0].len()).map(mean).collect());
     }
     Ok((encoder, windows))
 }
@@ -194,7 +206,14 @@ pub fn pack(
         .map(|l| quantize::layer(&graph, l, &scales))
         .collect::<Result<_, _>>()?;
     let layout = layout(&graph, &scales, options.ram)?;
-    let bytes = write(encoder, &graph, &scales, &layers, &layout, options.no_background)?;
+    let bytes = write(
+        encoder,
+        &graph,
+        &scales,
+        &layers,
+        &layout,
+        options.no_background,
+    )?;
     // The device's own check has the last word.
     let aligned = Aligned::new(&bytes);
     headstart::EncoderPack::new(aligned.bytes())
@@ -216,10 +235,7 @@ fn calibrate(
         .map(|&t| graph.tensors[t].name.as_str())
         .collect();
     let float = FloatEncoder::with_outputs(encoder, &names)?;
-    let input: Vec<f32> = windows
-        .iter()
-        .flat_map(|w| encoder.input(w))
-        .collect();
+    let input: Vec<f32> = windows.iter().flat_map(|w| encoder.input(w)).collect();
     let mut seen = vec![Seen::new(); graph.tensors.len()];
     seen[0] = thin(&input);
     for (rows, &tensor) in float.run(&input)?.into_iter().zip(&tensors) {

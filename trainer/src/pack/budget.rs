@@ -30,7 +30,11 @@ pub(super) fn check(bytes: &[u8], ram: Option<usize>, flash: Option<usize>) -> a
             named(&pack, index),
         ));
     }
-    anyhow::ensure!(faults.is_empty(), "the pack misses its budget: {}", faults.join("; "));
+    anyhow::ensure!(
+        faults.is_empty(),
+        "the pack misses its budget: {}",
+        faults.join("; ")
+    );
     Ok(())
 }
 

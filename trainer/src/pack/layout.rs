@@ -77,7 +77,11 @@ fn fill(layer: &mut LayerRecord, tensors: &[TensorRecord], most: usize) {
     };
     layer.at_once = match layer.kind() {
         Some(LayerKind::Depthwise) => (1..=output.height).rev().find(fits).unwrap_or(1),
-        Some(LayerKind::Conv) if u32::from(output.height) * u32::from(output.width) > 1 && fits(&4) => 4,
+        Some(LayerKind::Conv)
+            if u32::from(output.height) * u32::from(output.width) > 1 && fits(&4) =>
+        {
+            4
+        }
         Some(LayerKind::Conv | LayerKind::Dense) => 1,
         _ => 0,
     };
@@ -116,9 +120,8 @@ impl Space {
                         && tensors[input].bytes() == tensors[t].bytes()
                         && tensors[input].element == tensors[t].element
                 };
-                let placed = |input: usize| {
-                    geometry::takes_place(&layers[i], &tensors[input], &tensors[t])
-                };
+                let placed =
+                    |input: usize| geometry::takes_place(&layers[i], &tensors[input], &tensors[t]);
                 in_place(&graph.layers[i], free, placed)
             });
             if let Some(input) = over {

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use headstart::{Embedding, Encoder, EncoderPack, PackedEncoder};
+use headstart::pack::ElementKind;
+use headstart::{EncoderPack, PackedEncoder};
 use sha2::{Digest, Sha256};
 
 use super::Layout;
@@ -12,20 +13,78 @@ use crate::encoder_file::EncoderFile;
 use crate::files::Aligned;
 use crate::float::FloatEncoder;
 
-/// Measured on the calibration windows.
+/// What a pack needs, and how well it follows the float encoder.
 pub struct Report {
     bytes: usize,
     arena: usize,
     lower_bound: usize,
     dim: usize,
     windows: usize,
-    cosine: f64,
-    worst_cosine: f64,
-    sqnr_db: f64,
+    quality: Quality,
     kernels: String,
     sha256: String,
     /// Where labelled recordings were given.
     pub(super) few_shot: Option<FewShot>,
+}
+
+/// The pack's raw outputs beside the float encoder's, over the same inputs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quality {
+    /// Of outputs less the mean that the pack subtracts: on average, and the smallest.
+    pub cosine: f64,
+    /// See there.
+    pub worst_cosine: f64,
+    /// Signal over noise of the raw outputs, dB.
+    pub sqnr_db: f64,
+    /// Of the inputs whose two largest outputs lie further apart than twice the root mean square
+    /// error, the part whose largest output is the same; 1 where none qualifies.
+    pub agreement: f64,
+    /// The part of the inputs that qualifies.
+    pub qualify: f64,
+}
+
+impl Quality {
+    /// Compares `packed` with `float`, a row an input; `centre` is the pack's.
+    pub fn of(packed: &[Vec<f64>], float: &[Vec<f64>], centre: &[f64]) -> Quality {
+        let pairs = || packed.iter().zip(float);
+        let less = |row: &[f64]| -> Vec<f64> { row.iter().zip(centre).map(|(v, c)| v - c).collect() };
+        let cosines: Vec<f64> = pairs().map(|(p, f)| cosine(&less(p), &less(f))).collect();
+        let both = || pairs().flat_map(|(p, f)| p.iter().zip(f));
+        let noise: f64 = both().map(|(p, f)| (p - f).powi(2)).sum();
+        let signal: f64 = both().map(|(_, f)| f.powi(2)).sum();
+        let rms = (noise / both().count().max(1) as f64).sqrt();
+        let qualified: Vec<bool> = pairs()
+            .filter(|(_, f)| margin(f) > 2.0 * rms)
+            .map(|(p, f)| largest(p) == largest(f))
+            .collect();
+        let part = |n: usize, of: usize| if of == 0 { 1.0 } else { n as f64 / of as f64 };
+        Quality {
+            cosine: cosines.iter().sum::<f64>() / cosines.len().max(1) as f64,
+            worst_cosine: cosines.iter().copied().fold(1.0, f64::min),
+            sqnr_db: 10.0 * (signal / noise.max(1e-30)).log10(),
+            agreement: part(qualified.iter().filter(|&&same| same).count(), qualified.len()),
+            qualify: part(qualified.len(), float.len()),
+        }
+    }
+}
+
+fn largest(row: &[f64]) -> Option<usize> {
+    (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]))
+}
+
+/// How far the largest value lies above the next.
+fn margin(row: &[f64]) -> f64 {
+    let mut sorted = row.to_vec();
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    match sorted[..] {
+        [first, second, ..] => first - second,
+        _ => 0.0,
+    }
+}
+
+fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(1e-30)
 }
 
 /// Runs the pack beside the float encoder.
@@ -37,33 +96,16 @@ pub(super) fn measure(
 ) -> anyhow::Result<Report> {
     let aligned = Aligned::new(bytes);
     let pack = EncoderPack::new(aligned.bytes())?;
-    let mut arena = vec![0; pack.arena_bytes().div_ceil(4)];
-    let mut packed: PackedEncoder = PackedEncoder::new(pack, &mut arena)?;
-    let input: Vec<f32> = windows
-        .iter()
-        .flat_map(|w| encoder.input(w))
-        .collect();
+    let input: Vec<f32> = windows.iter().flat_map(|w| encoder.input(w)).collect();
     let float = FloatEncoder::new(encoder)?.embed(&input)?;
-
-    let (mut ours, mut theirs) = (vec![0i8; pack.dim()], vec![0i8; pack.dim()]);
-    let (mut cosines, mut signal, mut noise) = (Vec::new(), 0.0, 0.0);
-    for (window, raw) in windows.iter().zip(&float) {
-        let fixed = raw
+    let step = f64::from(pack.embedding_step());
+    let quality = Quality::of(
+        &raw(pack, windows)?,
+        &float
             .iter()
-            .map(|&v| (v / pack.embedding_step()).round() as i32);
-        let reference = Embedding::normalise(fixed, pack.centre(), &mut theirs);
-        let (Ok(a), Ok(b)) = (packed.embed(window, &mut ours), reference) else {
-            continue;
-        };
-        cosines.push(cosine(a, b));
-        for (&x, &y) in a.values().iter().zip(b.values()) {
-            signal += f64::from(y).powi(2);
-            noise += (f64::from(x) - f64::from(y)).powi(2);
-        }
-    }
-    anyhow::ensure!(
-        !cosines.is_empty(),
-        "every calibration window has a zero embedding"
+            .map(|row| row.iter().map(|&v| f64::from(v)).collect())
+            .collect::<Vec<_>>(),
+        &pack.centre().iter().map(|&c| f64::from(c) * step).collect::<Vec<_>>(),
     );
     let mut kinds: Vec<&str> = pack
         .layers()
@@ -77,24 +119,31 @@ pub(super) fn measure(
         arena: layout.arena,
         lower_bound: layout.lower_bound,
         dim: pack.dim(),
-        windows: cosines.len(),
-        cosine: cosines.iter().sum::<f64>() / cosines.len() as f64,
-        worst_cosine: cosines.iter().copied().fold(1.0, f64::min),
-        sqnr_db: 10.0 * (signal / noise.max(1e-9)).log10(),
+        windows: windows.len(),
+        quality,
         kernels: format!("kernels!({})", kinds.join(", ")),
         sha256: hex(&Sha256::digest(bytes)),
         few_shot: None,
     })
 }
 
-fn cosine(a: Embedding<'_>, b: Embedding<'_>) -> f64 {
-    let dot: f64 = a
-        .values()
-        .iter()
-        .zip(b.values())
-        .map(|(&x, &y)| f64::from(x) * f64::from(y))
-        .sum();
-    dot / (f64::from(a.squared_norm()) * f64::from(b.squared_norm())).sqrt()
+/// The pack's raw outputs, a row an input.
+fn raw(pack: EncoderPack<'_>, windows: &[Vec<i16>]) -> anyhow::Result<Vec<Vec<f64>>> {
+    let mut arena = vec![0; pack.arena_bytes().div_ceil(4)];
+    let mut packed: PackedEncoder = PackedEncoder::new(pack, &mut arena)?;
+    let (tensor, step) = (pack.embedding_tensor(), f64::from(pack.embedding_step()));
+    let mut rows = Vec::with_capacity(windows.len());
+    for window in windows {
+        let bytes = &packed.run(window, |_, _| {})?[tensor.place()];
+        rows.push(match tensor.element_kind() {
+            ElementKind::Int8 => bytes.iter().map(|&v| f64::from(v) * step).collect(),
+            ElementKind::Int16 => bytes
+                .chunks_exact(2)
+                .map(|b| f64::from(i16::from_le_bytes([b[0] as u8, b[1] as u8])) * step)
+                .collect(),
+        });
+    }
+    Ok(rows)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -118,11 +167,22 @@ impl Report {
             ),
         );
         line("embedding", format!("{} values", self.dim));
-        let quality = format!(
-            "centred cosine to the float encoder {:.4} on average, {:.4} at worst; {:.1} dB; {} windows",
-            self.cosine, self.worst_cosine, self.sqnr_db, self.windows
+        let q = &self.quality;
+        line(
+            "int8",
+            format!(
+                "centred cosine to the float encoder {:.4} on average, {:.4} at worst; {:.1} dB; {} inputs",
+                q.cosine, q.worst_cosine, q.sqnr_db, self.windows
+            ),
         );
-        line("int8", quality);
+        line(
+            "top-1",
+            format!(
+                "the same largest output for {:.2} % of the {:.1} % of inputs with a clear one",
+                100.0 * q.agreement,
+                100.0 * q.qualify
+            ),
+        );
         if let Some(f) = &self.few_shot {
             let text = format!(
                 "{}-way 5-shot, same wearer: float {:.1} %, pack {:.1} %, paired difference {:+.2} +- {:.2} points",
@@ -147,9 +207,11 @@ impl Report {
             "arena_lower_bound": self.lower_bound,
             "dim": self.dim,
             "windows": self.windows,
-            "cosine": self.cosine,
-            "worst_cosine": self.worst_cosine,
-            "sqnr_db": self.sqnr_db,
+            "cosine": self.quality.cosine,
+            "worst_cosine": self.quality.worst_cosine,
+            "sqnr_db": self.quality.sqnr_db,
+            "top1_agreement": self.quality.agreement,
+            "top1_qualify": self.quality.qualify,
             "kernels": self.kernels,
             "few_shot": self.few_shot.as_ref().map(|f| serde_json::json!({
                 "ways": f.ways,

@@ -34,7 +34,7 @@ pub fn write(
     no_background: bool,
 ) -> anyhow::Result<Vec<u8>> {
     let dim = graph.tensors[graph.embedding].len();
-    let nothing_known = vec![0.0; dim];
+    let nothing_known = encoder.centre.clone().unwrap_or_else(|| vec![0.0; dim]);
     let background = encoder.background.as_ref();
     let mean = background.map_or(&nothing_known, |b| &b.mean);
     anyhow::ensure!(
@@ -57,9 +57,7 @@ pub fn write(
     let front = frontend(encoder, scales[0])?;
     let frontend_at = out.add(&front);
     let step = f64::from(encoder.embedding_step);
-    let centre = mean
-        .iter()
-        .map(|&m| (f64::from(m) / step).round() as i32);
+    let centre = mean.iter().map(|&m| (f64::from(m) / step).round() as i32);
     let centre_at = out.words(&centre.collect::<Vec<_>>());
     let statistics = match background {
         Some(background) if !no_background => background_section(background),
