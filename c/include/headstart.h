@@ -1,6 +1,6 @@
 /* headstart from C: a frozen encoder that learns new classes on the device, from a few labels.
  *
- *     static uint64_t arena[HS_WORDS(3120)];                      from `headstart inspect`
+ *     static uint64_t arena[HS_WORDS(4096)];      `headstart inspect` says how much it takes
  *     static uint64_t memory[HS_WORDS(HS_MEMORY_PROTOTYPE(64, 3))];
  *     const hs_config config = {.pack = pack, .pack_len = pack_len,
  *                               .memory = memory, .memory_len = sizeof memory,
