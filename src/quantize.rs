@@ -89,12 +89,13 @@ impl OutputStage<'_> {
         moved.clamp(self.low, self.high)
     }
 
-    /// Whether nothing is there but the scale, perhaps a sum, and the limits of int8: the forms that
-    /// kernels know best.
+    /// Whether the scale is by 2^-32 and the limits are int8's.
+    pub fn is_scaled(&self) -> bool {
+        self.shift == 32 && self.low == -128 && self.high == 127
+    }
+
+    /// Whether besides nothing is there but perhaps a sum: the forms that kernels know best.
     pub fn is_plain(&self) -> bool {
-        self.shift == 32
-            && self.negative_multipliers.is_empty()
-            && self.low == -128
-            && self.high == 127
+        self.is_scaled() && self.negative_multipliers.is_empty()
     }
 }

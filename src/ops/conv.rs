@@ -174,7 +174,10 @@ impl<A: Arch> Window<'_, A> {
             from.width,
         );
         let rows = usize::from(record.kernel_height);
-        let (start_row, start) = (y * usize::from(record.stride_height), column.wrapping_sub(left));
+        let (start_row, start) = (
+            y * usize::from(record.stride_height),
+            column.wrapping_sub(left),
+        );
         let start_row = start_row.wrapping_sub(top);
         let inside = start_row < usize::from(from.height)
             && start_row + rows <= usize::from(from.height)
@@ -188,8 +191,8 @@ impl<A: Arch> Window<'_, A> {
         }
         for ky in 0..rows {
             let at = ky * taps * shape.piece;
-            let row = y * usize::from(record.stride_height)
-                + ky * usize::from(record.dilation_height);
+            let row =
+                y * usize::from(record.stride_height) + ky * usize::from(record.dilation_height);
             let row = row.wrapping_sub(top);
             if row >= usize::from(from.height) {
                 self.pad(at, taps * shape.piece);
@@ -204,7 +207,8 @@ impl<A: Arch> Window<'_, A> {
             } else {
                 for kx in 0..taps {
                     let at = at + kx * shape.piece;
-                    let column = (column + kx * usize::from(record.dilation_width)).wrapping_sub(left);
+                    let column =
+                        (column + kx * usize::from(record.dilation_width)).wrapping_sub(left);
                     if column >= line {
                         self.pad(at, shape.piece);
                         continue;
@@ -231,7 +235,8 @@ impl<A: Arch> Window<'_, A> {
         }
     }
 
-    #[inline(always)]
+    // Windows on the border only: small is better than fast here.
+    #[inline(never)]
     fn take(&mut self, at: usize, values: &[i8]) {
         if values.is_empty() {
         } else if self.staged {
@@ -243,7 +248,7 @@ impl<A: Arch> Window<'_, A> {
         }
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn pad(&mut self, at: usize, count: usize) {
         if count == 0 {
         } else if !self.staged {
@@ -274,8 +279,13 @@ impl<A: Arch> Window<'_, A> {
 fn copy(to: &mut [i8], from: &[i8]) {
     let (words, rest) = to.as_chunks_mut::<4>();
     let (from_words, from_rest) = from.as_chunks::<4>();
-    words.iter_mut().zip(from_words).for_each(|(to, from)| *to = *from);
-    rest.iter_mut().zip(from_rest).for_each(|(to, from)| *to = *from);
+    words
+        .iter_mut()
+        .zip(from_words)
+        .for_each(|(to, from)| *to = *from);
+    rest.iter_mut()
+        .zip(from_rest)
+        .for_each(|(to, from)| *to = *from);
 }
 
 /// Every filter of a group times the windows in the scratch. A second tensor's element may be the
@@ -304,14 +314,15 @@ fn multiply<A: Arch>(
         stage,
         stride,
     };
-    if shape.output == 1 && stage.is_plain() {
+    if shape.output == 1 && stage.is_scaled() {
         let (out, scratch) = memory.output(place.clone());
         let windows = &scratch[..words];
         let tile = Tile { windows, ..tile };
         let over = |t: &TensorRecord| t.offset == layer.output.offset && t.element == 1;
-        let done = match (stage.sum, layer.second) {
-            (None, _) => A::outputs(&tile, out),
-            (Some(sum), Some(second)) if over(second) => A::outputs_added(&tile, &sum, out),
+        let done = match (stage.negative_multipliers, stage.sum, layer.second) {
+            ([], None, _) => A::outputs(&tile, out),
+            (negative, None, _) => A::outputs_leaky(&tile, &negative[filters.first..], out),
+            ([], Some(sum), Some(second)) if over(second) => A::outputs_added(&tile, &sum, out),
             _ => false,
         };
         if done {

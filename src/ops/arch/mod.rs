@@ -116,6 +116,11 @@ pub(super) trait Arch {
         false
     }
 
+    /// The same with multipliers of their own for `negative` sums.
+    fn outputs_leaky(_tile: &Tile<'_>, _negative: &[i32], _out: &mut [i8]) -> bool {
+        false
+    }
+
     /// The same where the stage adds `sum` times what `out` holds.
     fn outputs_added(_tile: &Tile<'_>, _sum: &Sum, _out: &mut [i8]) -> bool {
         false

@@ -65,7 +65,12 @@ impl Arch for Armv7em {
         let (blocks, _) = values.as_chunks::<4>();
         let words = &mut windows[at / 2 * lanes..][..blocks.len() * 2 * lanes];
         if lanes == LANES {
-            for (to, block) in words.as_chunks_mut::<{ 2 * LANES }>().0.iter_mut().zip(blocks) {
+            for (to, block) in words
+                .as_chunks_mut::<{ 2 * LANES }>()
+                .0
+                .iter_mut()
+                .zip(blocks)
+            {
                 (to[lane], to[lane + LANES]) = pairs(word(block));
             }
         } else {
@@ -97,7 +102,11 @@ impl Arch for Armv7em {
     fn fill(windows: &mut [u32], lanes: usize, lane: usize, at: usize, count: usize, value: i8) {
         let (pair, _) = pairs(word(&[value; 4]));
         let words = &mut windows[at / 2 * lanes..][..count / 2 * lanes];
-        words.iter_mut().skip(lane).step_by(lanes).for_each(|to| *to = pair);
+        words
+            .iter_mut()
+            .skip(lane)
+            .step_by(lanes)
+            .for_each(|to| *to = pair);
     }
 
     fn sums(tile: &Tile<'_>, channel: usize) -> [i32; LANES] {
@@ -138,6 +147,10 @@ impl Arch for Armv7em {
 
     fn outputs_added(tile: &Tile<'_>, sum: &Sum, out: &mut [i8]) -> bool {
         tile::outputs_added(tile, sum, out)
+    }
+
+    fn outputs_leaky(tile: &Tile<'_>, negative: &[i32], out: &mut [i8]) -> bool {
+        tile::outputs_leaky(tile, negative, out)
     }
 
     fn blank(planes: &mut [u32], value: i8) {
