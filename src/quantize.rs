@@ -17,8 +17,13 @@ use crate::pack::Channel;
 /// ```
 #[inline(always)]
 pub fn scale(acc: i32, multiplier: i32, shift: u32) -> i32 {
-    let wide = (i64::from(acc) * i64::from(multiplier) + (1 << (shift - 1))) >> shift;
-    if shift >= 32 {
+    let product = i64::from(acc) * i64::from(multiplier);
+    if shift == 32 {
+        // The usual case: no 64-bit shift, which 32-bit processors have to put together.
+        return ((product + (1 << 31)) >> 32) as i32;
+    }
+    let wide = (product + (1 << (shift - 1))) >> shift;
+    if shift > 32 {
         wide as i32
     } else {
         wide.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32

@@ -5,6 +5,9 @@
 use super::{Arch, Planes, Tile};
 use crate::ops::geometry::LANES;
 
+/// Taps of a depthwise filter that are collected before they are used.
+const TAPS: usize = 49;
+
 /// Any processor.
 pub(in crate::ops) struct Portable;
 
@@ -45,18 +48,31 @@ impl Arch for Portable {
     }
 
     fn sums(tile: &Tile<'_>, channel: usize) -> [i32; LANES] {
+        Self::block(tile, channel / 4)[channel % 4]
+    }
+
+    fn block(tile: &Tile<'_>, block: usize) -> [[i32; LANES]; 4] {
         let (windows, depth) = (halves(tile.windows), tile.depth);
-        // The first of four outputs' blocks of four weights.
-        let filter = &tile.weights[channel / 4 * 4 * depth..][..4 * depth];
-        let mut sums = [0i32; LANES];
-        for (sum, window) in sums.iter_mut().zip(windows.chunks_exact(depth)) {
-            let (values, _) = window.as_chunks::<4>();
-            let (blocks, _) = filter.as_chunks::<16>();
-            for (values, block) in values.iter().zip(blocks) {
-                let weights = &block[channel % 4 * 4..][..4];
-                for (&value, &weight) in values.iter().zip(weights) {
-                    *sum = sum.wrapping_add(i32::from(value).wrapping_mul(i32::from(weight)));
-                }
+        let (filters, _) = tile.weights[block * 4 * depth..][..4 * depth].as_chunks::<16>();
+        let mut sums = [[0i32; LANES]; 4];
+        for (lane, window) in windows.chunks_exact(depth).enumerate() {
+            let [mut a, mut b, mut c, mut d] = [0i32; 4];
+            for (values, weights) in window.as_chunks::<4>().0.iter().zip(filters) {
+                // Four outputs for each value that is loaded.
+                let [p, q, r, s] = values.map(i32::from);
+                let dot = |at: usize| {
+                    let weight = |i: usize| i32::from(weights[at + i]);
+                    let low = p.wrapping_mul(weight(0)).wrapping_add(q.wrapping_mul(weight(1)));
+                    let high = r.wrapping_mul(weight(2)).wrapping_add(s.wrapping_mul(weight(3)));
+                    low.wrapping_add(high)
+                };
+                a = a.wrapping_add(dot(0));
+                b = b.wrapping_add(dot(4));
+                c = c.wrapping_add(dot(8));
+                d = d.wrapping_add(dot(12));
+            }
+            for (sums, sum) in sums.iter_mut().zip([a, b, c, d]) {
+                sums[lane] = sum;
             }
         }
         sums
@@ -91,7 +107,27 @@ impl Arch for Portable {
             .take(planes.count)
             .enumerate()
         {
-            planes.each_output(lane, out, |y, x| planes.sum(plane, lane, y, x));
+            let taps = planes.kernel[0] * planes.kernel[1];
+            if taps <= TAPS {
+                let mut weights = [0; TAPS];
+                let weights = &mut weights[..taps];
+                for (tap, weight) in weights.iter_mut().enumerate() {
+                    *weight = planes.weight(lane, tap);
+                }
+                planes.each_output(lane, out, |y, x| planes.sum(plane, weights, y, x));
+                continue;
+            }
+            // A filter of any size, tap by tap.
+            planes.each_output(lane, out, |y, x| {
+                let product = |tap: usize| {
+                    let (ky, kx) = (tap / planes.kernel[1], tap % planes.kernel[1]);
+                    let row = y * planes.stride[0] + ky * planes.dilation[0];
+                    let column = x * planes.stride[1] + kx * planes.dilation[1];
+                    let value = plane[row * planes.columns + column];
+                    i32::from(value) * i32::from(planes.weight(lane, tap))
+                };
+                (0..taps).map(product).fold(0, i32::wrapping_add)
+            });
         }
     }
 }
@@ -122,21 +158,24 @@ impl Planes<'_> {
         }
     }
 
-    /// The products of one window of an int16 plane.
-    fn sum(&self, plane: &[i16], lane: usize, y: usize, x: usize) -> i32 {
-        let channels = self.stage.channels.len();
+    /// The products of one window of an int16 plane; `weights` are the channel's own.
+    #[inline(always)]
+    fn sum(&self, plane: &[i16], weights: &[i16], y: usize, x: usize) -> i32 {
         let mut sum = 0i32;
-        for ky in 0..self.kernel[0] {
+        for (ky, weights) in weights.chunks_exact(self.kernel[1]).enumerate() {
             let row = y * self.stride[0] + ky * self.dilation[0];
-            for kx in 0..self.kernel[1] {
-                let column = x * self.stride[1] + kx * self.dilation[1];
-                let weight =
-                    self.weights[(ky * self.kernel[1] + kx) * channels + self.first + lane];
-                let value = plane[row * self.columns + column];
+            let from = row * self.columns + x * self.stride[1];
+            let values = plane[from..].iter().step_by(self.dilation[1]);
+            for (&value, &weight) in values.zip(weights) {
                 sum = sum.wrapping_add(i32::from(value) * i32::from(weight));
             }
         }
         sum
+    }
+
+    /// One weight of the channel `lane`.
+    fn weight(&self, lane: usize, tap: usize) -> i16 {
+        i16::from(self.weights[tap * self.stage.channels.len() + self.first + lane])
     }
 }
 
