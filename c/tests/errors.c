@@ -286,6 +286,8 @@ static void snapshots(hs_learner *l, hs_config config, uint32_t other_tier, size
     EXPECT(HS_OK, hs_learn(l, "c", w, COUNTS));
     EXPECT(HS_BUFFER_TOO_SMALL, hs_save(l, s, 1, &written));
     HOLD(s[0] == 0xA5 && written > 56 && written <= longest);
+    EXPECT(HS_BUFFER_TOO_SMALL, hs_save(l, s, written - 1, &again));
+    HOLD(again == written);
     EXPECT(HS_NULL_POINTER, hs_save(l, NULL, longest, &written));
     EXPECT(HS_NULL_POINTER, hs_save(l, s, longest, NULL));
     EXPECT(HS_OK, hs_save(l, s, written, &again));

@@ -2,6 +2,7 @@
 //! window without a signal. tests/errors.c has every other status.
 
 use std::ffi::c_void;
+use std::mem::offset_of;
 use std::ptr::null_mut;
 
 use headstart::pack::{CRC_FROM, PackHeader};
@@ -102,15 +103,55 @@ fn deaf_to(window: &[i16]) -> Vec<u64> {
         .iter()
         .map(|&v| i32::from(v))
         .collect();
+    changed(|header, bytes| {
+        let centre = header.centre_at as usize;
+        bytes[centre..centre + 4 * raw.len()].copy_from_slice(bytemuck::cast_slice(&raw));
+    })
+}
+
+/// The pack after a change, with a right checksum.
+fn changed(change: impl FnOnce(&PackHeader, &mut [u8])) -> Vec<u64> {
     let mut words = vec![0u64; PACK.len().div_ceil(8)];
     let bytes: &mut [u8] = &mut bytemuck::cast_slice_mut(&mut words)[..PACK.len()];
     bytes.copy_from_slice(PACK);
-    let header: &PackHeader = bytemuck::from_bytes(&PACK[..size_of::<PackHeader>()]);
-    let centre = header.centre_at as usize;
-    bytes[centre..centre + 4 * raw.len()].copy_from_slice(bytemuck::cast_slice(&raw));
+    change(
+        bytemuck::from_bytes(&PACK[..size_of::<PackHeader>()]),
+        bytes,
+    );
     let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&bytes[CRC_FROM..]);
     bytes[CRC_FROM - 4..CRC_FROM].copy_from_slice(&crc.to_le_bytes());
     words
+}
+
+#[test]
+fn a_pack_without_a_background_teaches_too() {
+    let words = changed(|_, bytes| {
+        let at = offset_of!(PackHeader, background_bytes);
+        bytes[at..at + 4].fill(0);
+    });
+    let pack = &bytemuck::cast_slice::<u64, u8>(&words)[..PACK.len()];
+    let windows: Vec<Vec<i16>> = [31, 57]
+        .map(|step| (0..768).map(|i| (i * step % 997) as i16).collect())
+        .into();
+    for tier in [Tier::Prototype, Tier::Means, Tier::Gram] {
+        let made = make::<Everything>(pack, tier).unwrap_or_else(|status| panic!("{status:?}"));
+        let mut said = std::mem::MaybeUninit::<Prediction>::uninit();
+        for (label, window) in [c"a", c"b"].iter().zip(&windows) {
+            // SAFETY: the learner is alive, and every buffer as long as it says.
+            let status =
+                unsafe { Object::learn(made.learner, label.as_ptr(), window.as_ptr(), 768) };
+            assert_eq!(status, Status::Ok, "{tier:?}");
+        }
+        for (index, window) in windows.iter().enumerate() {
+            // SAFETY: as above; `predict` wrote what is read.
+            let said = unsafe {
+                let status = Object::predict(made.learner, window.as_ptr(), 768, said.as_mut_ptr());
+                assert_eq!(status, Status::Ok, "{tier:?}");
+                said.assume_init_read()
+            };
+            assert_eq!(said.index as usize, index, "{tier:?}");
+        }
+    }
 }
 
 #[test]
