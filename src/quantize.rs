@@ -79,7 +79,7 @@ impl Sum {
 impl OutputStage<'_> {
     /// Requantises the accumulator of `channel`, its bias included. `second` is the value of the
     /// tensor that is added, where one is.
-    #[inline(always)]
+    #[inline]
     pub fn apply(&self, channel: usize, acc: i32, second: i32) -> i32 {
         let multiplier = if acc < 0 && !self.negative_multipliers.is_empty() {
             self.negative_multipliers[channel]

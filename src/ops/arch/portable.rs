@@ -5,9 +5,6 @@
 use super::{Arch, Planes, Tile};
 use crate::ops::geometry::LANES;
 
-/// Taps of a depthwise filter that are collected before they are used.
-const TAPS: usize = 49;
-
 /// Any processor.
 pub(in crate::ops) struct Portable;
 
@@ -107,27 +104,7 @@ impl Arch for Portable {
             .take(planes.count)
             .enumerate()
         {
-            let taps = planes.kernel[0] * planes.kernel[1];
-            if taps <= TAPS {
-                let mut weights = [0; TAPS];
-                let weights = &mut weights[..taps];
-                for (tap, weight) in weights.iter_mut().enumerate() {
-                    *weight = planes.weight(lane, tap);
-                }
-                planes.each_output(lane, out, |y, x| planes.sum(plane, weights, y, x));
-                continue;
-            }
-            // A filter of any size, tap by tap.
-            planes.each_output(lane, out, |y, x| {
-                let product = |tap: usize| {
-                    let (ky, kx) = (tap / planes.kernel[1], tap % planes.kernel[1]);
-                    let row = y * planes.stride[0] + ky * planes.dilation[0];
-                    let column = x * planes.stride[1] + kx * planes.dilation[1];
-                    let value = plane[row * planes.columns + column];
-                    i32::from(value) * i32::from(planes.weight(lane, tap))
-                };
-                (0..taps).map(product).fold(0, i32::wrapping_add)
-            });
+            planes.each_output(lane, out, |y, x| planes.sum(plane, lane, y, x));
         }
     }
 }
@@ -158,24 +135,24 @@ impl Planes<'_> {
         }
     }
 
-    /// The products of one window of an int16 plane; `weights` are the channel's own.
+    /// The products of one window of an int16 plane.
     #[inline(always)]
-    fn sum(&self, plane: &[i16], weights: &[i16], y: usize, x: usize) -> i32 {
-        let mut sum = 0i32;
-        for (ky, weights) in weights.chunks_exact(self.kernel[1]).enumerate() {
+    fn sum(&self, plane: &[i16], lane: usize, y: usize, x: usize) -> i32 {
+        let [height, width] = self.kernel;
+        let channels = self.stage.channels.len();
+        let (mut sum, mut tap) = (0i32, self.first + lane);
+        for ky in 0..height {
             let row = y * self.stride[0] + ky * self.dilation[0];
             let from = row * self.columns + x * self.stride[1];
-            let values = plane[from..].iter().step_by(self.dilation[1]);
-            for (&value, &weight) in values.zip(weights) {
-                sum = sum.wrapping_add(i32::from(value) * i32::from(weight));
+            let row = &plane[from..from + (width - 1) * self.dilation[1] + 1];
+            let mut column = 0;
+            while column < row.len() {
+                sum = sum.wrapping_add(i32::from(row[column]) * i32::from(self.weights[tap]));
+                tap += channels;
+                column += self.dilation[1];
             }
         }
         sum
-    }
-
-    /// One weight of the channel `lane`.
-    fn weight(&self, lane: usize, tap: usize) -> i16 {
-        i16::from(self.weights[tap * self.stage.channels.len() + self.first + lane])
     }
 }
 
