@@ -62,6 +62,8 @@ struct Shape {
     /// Values that lie together in the input.
     piece: usize,
     lanes: usize,
+    /// A window is one pixel, and windows follow one another as pixels do.
+    pointwise: bool,
     /// Bytes of an input and of an output element.
     input: usize,
     output: usize,
@@ -74,6 +76,13 @@ impl Shape {
         let filter = geometry::filter(record, input);
         let lanes = usize::from(record.at_once).clamp(1, LANES);
         let depth = filter.next_multiple_of(4);
+        let one = |pair: [u16; 2]| pair == [1, 1];
+        let pointwise = one([record.kernel_height, record.kernel_width])
+            && one([record.stride_height, record.stride_width])
+            && (input.height, input.width) == (output.height, output.width)
+            && groups == 1
+            && filter.is_multiple_of(4)
+            && input.element == 1;
         Shape {
             pixels: usize::from(output.height) * usize::from(output.width),
             groups,
@@ -81,6 +90,7 @@ impl Shape {
             depth,
             piece: geometry::piece(record, input),
             lanes,
+            pointwise,
             input: usize::from(input.element),
             output: usize::from(output.element),
         }
@@ -160,6 +170,11 @@ impl<A: Arch> Window<'_, A> {
     ) {
         let (record, from) = (layer.record, layer.input);
         let width = usize::from(layer.output.width);
+        if shape.pointwise {
+            let values = &input[pixel * shape.depth..][..shape.depth];
+            self.take_rows(values, (shape.depth, shape.depth, 1));
+            return;
+        }
         let (y, x) = (pixel / width, pixel % width);
         let taps = usize::from(record.kernel_width);
         let (line, channels) = (usize::from(from.width), usize::from(from.channels));

@@ -128,13 +128,12 @@ pub fn least_gap(
         usize::from(layer.stride_width),
     );
     let (top, left) = (usize::from(layer.pad_top), usize::from(layer.pad_left));
-    // Where the first byte lies that the window at (y, x), or any later one, reads.
+    // Where the first byte lies that the window at (y, x), or a later one in its row, reads. Rows
+    // further down have ends of their own.
     let read = |y: usize, x: usize| {
         let line = usize::from(input.width) * pixel;
         let row = (y * down).saturating_sub(top).saturating_mul(line);
-        let here = row.saturating_add((x * across).saturating_sub(left) * pixel);
-        let next = (y * down + down).saturating_sub(top).saturating_mul(line);
-        here.min(next)
+        row.saturating_add((x * across).saturating_sub(left) * pixel)
     };
     let mut gap = 0;
     for y in (0..height).step_by(step) {

@@ -4,6 +4,8 @@
 
 #[cfg(armv7em)]
 mod armv7em;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod direct;
 mod portable;
 #[cfg(test)]
 mod tests;

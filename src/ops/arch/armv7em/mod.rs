@@ -60,7 +60,7 @@ fn plain(acc: i32, multiplier: i32, zero_point: i32) -> i8 {
 impl Arch for Armv7em {
     const GROUP: usize = 4;
 
-    #[inline(always)]
+    #[inline(never)]
     fn lay(windows: &mut [u32], lanes: usize, lane: usize, at: usize, values: &[i8]) {
         let (blocks, _) = values.as_chunks::<4>();
         let words = &mut windows[at / 2 * lanes..][..blocks.len() * 2 * lanes];
@@ -80,7 +80,6 @@ impl Arch for Armv7em {
         }
     }
 
-    #[inline(always)]
     fn lay_rows(
         windows: &mut [u32],
         (lanes, lane): (usize, usize),

@@ -47,6 +47,7 @@ enum End {
 
 impl Job {
     /// Every channel of a tile of four lanes.
+    #[inline(never)]
     fn of(tile: &Tile<'_>, end: End) -> Job {
         let blocks = tile.depth / 4;
         assert!(tile.lanes == LANES && blocks > 0 && !tile.channels.is_empty());
@@ -125,6 +126,7 @@ pub(super) fn outputs_leaky(tile: &Tile<'_>, negative: &[i32], out: &mut [i8]) -
 }
 
 /// The sums of one channel over four lanes.
+#[inline(never)]
 pub(super) fn four_lanes(tile: &Tile<'_>, channel: usize) -> [i32; LANES] {
     let depth = tile.depth;
     // The block of four channels, then this channel in its first four weights.
@@ -375,19 +377,10 @@ unsafe extern "C" fn sums_one_lane(
         "mov r3, #0",
         "mov r4, #0",
         "mov r5, #0",
-        // Two blocks a turn; an odd one first.
-        "sub r6, lr, r0",
-        "tst r6, #8",
-        "beq.w 3f",
-        row!(),
-        "cmp r0, lr",
-        "beq.w 4f",
         "3:",
         row!(),
-        row!(),
         "cmp r0, lr",
-        "bne.w 3b",
-        "4:",
+        "bne 3b",
         "ldr r0, [sp]",
         "stm r0, {{r2-r5}}",
         "pop {{r3-r11, pc}}",

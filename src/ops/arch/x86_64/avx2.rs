@@ -5,7 +5,7 @@
 
 use core::arch::x86_64::*;
 
-use super::conv::{Added, Buffer, Job, WAITING};
+use super::super::direct::{Added, Buffer, Job, WAITING};
 use super::{Tile, check};
 use crate::ops::geometry::LANES;
 
@@ -28,7 +28,7 @@ pub(super) fn block(tile: &Tile<'_>, block: usize) -> [[i32; LANES]; 4] {
     }
 }
 
-/// [`super::conv::Kernel`] for AVX2.
+/// [`Kernel::multiply`](super::super::direct::Kernel) for AVX2.
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn multiply(job: &Job<'_>, pixels: usize, buffer: &mut Buffer) {
     // SAFETY: the caller's promise.

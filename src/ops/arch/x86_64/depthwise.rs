@@ -1,114 +1,34 @@
 //! Depthwise convolution with AVX2: eight channels of two outputs at once, two taps an instruction.
 //!
-//! Eight channels lie side by side in the scratch, a byte each, so that all of an element is one
-//! load and neighbours of a row follow each other.
+//! All channels of an element are one load, and neighbours of a row follow each other.
 
 use core::arch::x86_64::*;
 
 use super::avx2::{Stage, scale};
+use super::super::direct::eight::{self, GROUP, write_any};
 use super::{Planes, depthwise_vnni};
-use crate::ops::arch::{PlaneRows, put};
 use crate::pack::Channel;
-
-/// Channels at a time.
-pub(super) const GROUP: usize = 8;
 
 /// Filters with more taps than this are computed plainly.
 const TAPS: usize = 64;
 
-/// As [`super::Arch::lay_row`].
-pub(super) fn lay_row(
-    planes: &mut [u32],
-    (lane, channels): (usize, usize),
-    at: usize,
-    values: &[i8],
-    stride: usize,
-    pixels: usize,
-) {
-    let plane = PlaneRows {
-        lane,
-        channels,
-        rows: 1,
-        pixels,
-        stride,
-        step: 0,
-        at,
-        columns: 0,
-    };
-    lay_plane(planes, &plane, values);
-}
-
-/// As [`super::Arch::lay_plane`].
-pub(super) fn lay_plane(planes: &mut [u32], plane: &PlaneRows, values: &[i8]) {
-    let bytes: &mut [i8] = bytemuck::cast_slice_mut(planes);
-    let (elements, _) = bytes.as_chunks_mut::<GROUP>();
-    for row in 0..plane.rows {
-        let from =
-            &values[row * plane.step..][..(plane.pixels - 1) * plane.stride + plane.channels];
-        let to = &mut elements[plane.at + row * plane.columns..][..plane.pixels];
-        if plane.channels == GROUP {
-            for (to, from) in to.iter_mut().zip(from.chunks(plane.stride)) {
-                *to = from.first_chunk().copied().unwrap_or([0; GROUP]);
-            }
-        } else {
-            for (to, from) in to.iter_mut().zip(from.chunks(plane.stride)) {
-                let to = &mut to[plane.lane..plane.lane + plane.channels];
-                for (to, &from) in to.iter_mut().zip(from) {
-                    *to = from;
-                }
-            }
-        }
-    }
-}
-
 /// Slides the filters over the planes.
 pub(super) fn convolve<const VNNI: bool>(planes: &Planes<'_>, out: &mut [i8]) {
-    let taps = planes.kernel[0] * planes.kernel[1];
-    if taps > TAPS {
-        let bytes: &[i8] = bytemuck::cast_slice(planes.planes);
-        let (elements, _) = bytes.as_chunks::<GROUP>();
-        for lane in 0..planes.count {
-            planes.each_output(lane, out, |y, x| plain(planes, elements, lane, y, x));
-        }
-        return;
+    if planes.kernel[0] * planes.kernel[1] > TAPS {
+        return eight::convolve(planes, out);
     }
-    let reach = |i: usize, outputs: usize| {
-        (outputs - 1) * planes.stride[i] + (planes.kernel[i] - 1) * planes.dilation[i]
-    };
-    // Outputs go in twos, so that there may be one too many in a row.
-    let last =
-        reach(0, planes.height) * planes.columns + reach(1, planes.width.next_multiple_of(2));
-    let channels = planes.stage.channels.len();
-    assert!(GROUP * (last + 1) <= 4 * planes.planes.len());
-    assert!(planes.count <= GROUP && planes.first + planes.count <= channels);
+    eight::check(planes);
     if VNNI && depthwise_vnni::convolve(planes, out) {
         return;
     }
-    // SAFETY: `Simd` is dispatched to where AVX2 was found; no element that an output
-    // looks at lies behind `last`.
+    // SAFETY: `Simd` is dispatched to where AVX2 was found; every element that an output looks at
+    // was found to be there.
     unsafe {
         match planes.stride[1] {
             1 => slide::<true>(planes, out),
             _ => slide::<false>(planes, out),
         }
     }
-}
-
-/// The products of one window.
-fn plain(planes: &Planes<'_>, elements: &[[i8; GROUP]], lane: usize, y: usize, x: usize) -> i32 {
-    let channels = planes.stage.channels.len();
-    let mut sum = 0i32;
-    for ky in 0..planes.kernel[0] {
-        let row = y * planes.stride[0] + ky * planes.dilation[0];
-        for kx in 0..planes.kernel[1] {
-            let column = x * planes.stride[1] + kx * planes.dilation[1];
-            let tap = ky * planes.kernel[1] + kx;
-            let weight = planes.weights[tap * channels + planes.first + lane];
-            let value = elements[row * planes.columns + column][lane];
-            sum = sum.wrapping_add(i32::from(value) * i32::from(weight));
-        }
-    }
-    sum
 }
 
 /// Two taps: where they are, and their weights one beside the other.
@@ -284,17 +204,6 @@ impl Outputs {
                 Some(to) => *to = values,
                 None => to.copy_from_slice(&values[..planes.count]),
             }
-        }
-    }
-}
-
-/// Writes neighbouring pixels' outputs where the stage is not plain; biases are in `sums` already.
-pub(super) fn write_any(planes: &Planes<'_>, sums: &[[i32; GROUP]], at: usize, out: &mut [i8]) {
-    let channels = planes.stage.channels.len();
-    for (pixel, sums) in sums.iter().enumerate() {
-        for (lane, &acc) in sums.iter().enumerate().take(planes.count) {
-            let value = planes.stage.apply(planes.first + lane, acc, 0);
-            put(out, at + pixel * channels + lane, planes.wide, value);
         }
     }
 }

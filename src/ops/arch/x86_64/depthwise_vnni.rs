@@ -7,8 +7,8 @@
 
 use core::arch::x86_64::*;
 
+use super::super::direct::eight::{GROUP, write_any};
 use super::Planes;
-use super::depthwise::{GROUP, write_any};
 
 /// Vectors of weights, four taps each, that a filter may take.
 const MOST: usize = 16;

@@ -1,24 +1,22 @@
 //! x86-64: AVX2, and AVX-512 with VNNI where the processor says at run time that it has them.
 //!
-//! `conv.rs` runs most convolutions whole, with either of two inner loops. Others (int16, groups,
+//! `direct` runs most convolutions whole, with either of two inner loops. Others (int16, groups,
 //! other stages) and depthwise layers go through [`Arch`].
 #![allow(unsafe_code)]
 
 mod avx2;
-mod conv;
 mod depthwise;
 mod depthwise_vnni;
 mod pool;
 mod vnni;
-mod window;
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
+use super::direct::{self, Kernel, Unsigned, eight};
 use super::{Arch, PlaneRows, Planes, Tile};
 use crate::ops::geometry::LANES;
 use crate::ops::{Layer, dispatch, in_set};
 use crate::pack::LayerKind;
-use crate::quantize::Sum;
 
 /// Any x86-64 with AVX2, and perhaps VNNI. Only to be dispatched to where [`level`] says so.
 struct Simd<const VNNI: bool>;
@@ -31,7 +29,7 @@ pub(super) fn run<const BITS: u32>(
     arena: &mut [i8],
 ) {
     let whole = matches!(kind, LayerKind::Conv | LayerKind::Dense) && in_set(BITS, kind);
-    if whole && conv::run(layer, arena, level.kernel()) {
+    if whole && direct::run(layer, arena, level.kernel()) {
         return;
     }
     if kind == LayerKind::AvgPool && in_set(BITS, kind) && pool::run(layer, arena) {
@@ -52,16 +50,16 @@ pub(in crate::ops) enum Level {
 }
 
 impl Level {
-    fn kernel(self) -> &'static conv::Kernel {
+    fn kernel(self) -> &'static Kernel {
         match self {
-            Level::Vnni => &conv::Kernel {
+            Level::Vnni => &Kernel {
                 multiply: vnni::multiply,
-                unsigned: Some(conv::Unsigned {
+                unsigned: Some(Unsigned {
                     flip: vnni::flip,
                     correct: vnni::correct,
                 }),
             },
-            _ => &conv::Kernel {
+            _ => &Kernel {
                 multiply: avx2::multiply,
                 unsigned: None,
             },
@@ -107,7 +105,7 @@ fn has_vnni() -> bool {
 }
 
 impl<const VNNI: bool> Arch for Simd<VNNI> {
-    const GROUP: usize = depthwise::GROUP;
+    const GROUP: usize = eight::GROUP;
 
     #[inline(always)]
     fn lay(windows: &mut [u32], lanes: usize, lane: usize, at: usize, values: &[i8]) {
@@ -154,11 +152,11 @@ impl<const VNNI: bool> Arch for Simd<VNNI> {
         stride: usize,
         pixels: usize,
     ) {
-        depthwise::lay_row(planes, lanes, at, values, stride, pixels);
+        eight::lay_row(planes, lanes, at, values, stride, pixels);
     }
 
     fn lay_plane(planes: &mut [u32], _size: usize, plane: &PlaneRows, values: &[i8]) {
-        depthwise::lay_plane(planes, plane, values);
+        eight::lay_plane(planes, plane, values);
     }
 
     fn convolve(planes: &Planes<'_>, out: &mut [i8]) {
@@ -181,9 +179,4 @@ fn check(tile: &Tile<'_>) {
     assert!(2 * tile.windows.len() >= tile.lanes * tile.depth);
     assert!(tile.weights.len() >= blocks * 4 * tile.depth);
     assert!(tile.depth.is_multiple_of(4) && (tile.lanes == 1 || tile.lanes == LANES));
-}
-
-/// What is added to every sum that a second tensor joins, the rounding's half included.
-fn constant(sum: &Sum) -> i32 {
-    sum.bias.wrapping_add(1 << (sum.shift - 1))
 }

@@ -6,12 +6,12 @@
 
 use core::arch::x86_64::*;
 
-use super::conv::{Added, Buffer, Channels, Job, PIXELS, WAITING};
+use super::super::direct::{Added, Buffer, Channels, Job, PIXELS, WAITING};
 
 /// Outputs at a time.
 const OUTPUTS: usize = 16;
 
-/// [`super::conv::Kernel`] for AVX-512 F, BW, VL and VNNI.
+/// [`Kernel::multiply`](super::super::direct::Kernel) for AVX-512 F, BW, VL and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn multiply(job: &Job<'_>, pixels: usize, buffer: &mut Buffer) {
     // SAFETY: the caller's promise.

@@ -1,14 +1,18 @@
-//! Convolutions and dense layers from int8 to int8, plain stage: eight pixels at a time, whose
+//! Convolutions and dense layers where memory is no concern: from int8 to int8, plain stage: eight pixels at a time, whose
 //! windows are read where they lie in the input. Only windows that reach into the padding, or whose
 //! rows are no multiple of four values, are laid into the scratch first.
 //!
 //! All outputs of eight pixels wait in a buffer until the last window was read, so that the output
 //! may take the place of input, as [`geometry`] allows.
+#![allow(unsafe_code)]
+
+pub(super) mod eight;
+mod window;
 
 use core::ops::Range;
 
-use super::constant;
-use super::window::{Place, Walk, copy};
+use window::{Place, Walk, copy};
+
 use crate::ops::Layer;
 use crate::ops::geometry::{self, LANES};
 use crate::pack::{LayerKind, TensorRecord};
@@ -54,6 +58,7 @@ pub(super) struct Added {
     pub(super) at: *const i8,
     pub(super) stride: usize,
     pub(super) multiplier: i32,
+    /// The bias, and the half that rounding adds.
     pub(super) constant: i32,
     pub(super) up: u32,
     pub(super) shift: u32,
@@ -248,7 +253,7 @@ fn all(
                 at: base.wrapping_add(second + at),
                 stride: every,
                 multiplier: sum.multiplier,
-                constant: constant(&sum),
+                constant: sum.bias.wrapping_add(1 << (sum.shift - 1)),
                 up: sum.up,
                 shift: sum.shift,
             });

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::conv::Shape;
+use super::Shape;
 use crate::ops::{Layer, inside};
 use crate::pack::LayerKind;
 
