@@ -52,6 +52,9 @@ pub struct Args {
     /// Flash that the pack may take
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     flash: Option<usize>,
+    /// Mean centred cosine to the float encoder below which activations get 16 bits, the worst first
+    #[arg(long, value_name = "COSINE", default_value_t = 0.97)]
+    cosine: f64,
     /// Most windows to calibrate with
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
     windows: u32,
@@ -89,6 +92,7 @@ pub fn run(args: Args) -> Outcome {
     let options = Options {
         no_background: args.no_background,
         ram: args.ram,
+        cosine: Some(args.cosine),
     };
     let (bytes, layout) = pack(&encoder, &windows, &options)?;
     let tested = match &args.test {
@@ -182,6 +186,8 @@ pub struct Options {
     pub no_background: bool,
     /// Bytes of arena that it may take.
     pub ram: Option<usize>,
+    /// The mean cosine to the float encoder below which activations get 16 bits.
+    pub cosine: Option<f64>,
 }
 
 /// Quantises and lays out an encoder; `windows` are raw counts to calibrate with.
@@ -190,9 +196,45 @@ pub fn pack(
     windows: &[Vec<i16>],
     options: &Options,
 ) -> anyhow::Result<(Vec<u8>, Layout)> {
-    let mut graph = Graph::read(&encoder.proto, encoder.input.shape)?;
+    let graph = Graph::read(&encoder.proto, encoder.input.shape)?;
     let seen = calibrate(encoder, &graph, windows)?;
-    let scales = quantize::scales(&graph, &seen, encoder.embedding_step);
+    let Some(target) = options.cosine else {
+        return integers(encoder, graph, &seen, &[], options);
+    };
+    // The same few inputs judge every try.
+    let step = windows.len().div_ceil(JUDGES).max(1);
+    let judges: Vec<Vec<i16>> = windows.iter().step_by(step).cloned().collect();
+    let candidates = quantize::candidates(&graph, &seen);
+    let mut best: Option<(f64, (Vec<u8>, Layout))> = None;
+    for part in 0..=TRIES {
+        let int16 = &candidates[..candidates.len() * part / TRIES];
+        let packed = integers(encoder, graph.clone(), &seen, int16, options)?;
+        let cosine = report::quality(encoder, &packed.0, &judges)?.cosine;
+        let better = best.as_ref().is_none_or(|(least, _)| cosine > least + 1e-4);
+        if better {
+            best = Some((cosine, packed));
+        }
+        if cosine >= target || candidates.is_empty() {
+            break;
+        }
+    }
+    best.map(|(_, packed)| packed)
+        .context("there was nothing to try")
+}
+
+/// Inputs that say whether a precision is enough, and how often it is raised.
+const JUDGES: usize = 64;
+const TRIES: usize = 4;
+
+/// The pack with these tensors in int16.
+fn integers(
+    encoder: &EncoderFile,
+    mut graph: Graph,
+    seen: &[Seen],
+    int16: &[usize],
+    options: &Options,
+) -> anyhow::Result<(Vec<u8>, Layout)> {
+    let scales = quantize::scales(&graph, seen, encoder.embedding_step, int16);
     let sizes: Vec<usize> = graph
         .tensors
         .iter()
@@ -206,14 +248,7 @@ pub fn pack(
         .map(|l| quantize::layer(&graph, l, &scales))
         .collect::<Result<_, _>>()?;
     let layout = layout(&graph, &scales, options.ram)?;
-    let bytes = write(
-        encoder,
-        &graph,
-        &scales,
-        &layers,
-        &layout,
-        options.no_background,
-    )?;
+    let bytes = write(encoder, &graph, &scales, &layers, &layout, options.no_background)?;
     // The device's own check has the last word.
     let aligned = Aligned::new(&bytes);
     headstart::EncoderPack::new(aligned.bytes())

@@ -4,6 +4,10 @@
 //! point a tensor; what only leads to the embedding int16. *Quantizing deep convolutional networks
 //! for efficient inference: A whitepaper*, Raghuraman Krishnamoorthi, 2018.
 
+mod precision;
+
+pub use precision::candidates;
+
 use headstart::frontend::ChannelScale;
 
 use crate::encoder_file::SensorFrontend;
@@ -85,9 +89,11 @@ pub struct QuantizeError {
 }
 
 /// Chooses the scale of every tensor. `seen` has the calibration's values for each;
-/// `embedding_step` is the fixed-point step of the embedding.
-pub fn scales(graph: &Graph, seen: &[Seen], embedding_step: f32) -> Vec<Scale> {
-    let wide = wide_tensors(graph);
+/// `embedding_step` is the fixed-point step of the embedding; `int16` are tensors that get 16 bits
+/// besides those that only lead to it.
+pub fn scales(graph: &Graph, seen: &[Seen], embedding_step: f32, int16: &[usize]) -> Vec<Scale> {
+    let mut wide = wide_tensors(graph);
+    int16.iter().for_each(|&t| wide[t] = true);
     let mut scales: Vec<Scale> = seen
         .iter()
         .zip(&wide)
@@ -260,7 +266,7 @@ pub fn layer(
     }
     quantized.low = output.nearest(layer.activation.low.into());
     quantized.high = output.nearest(layer.activation.high.into());
-    let sums = macs_fit(graph, layer, &quantized);
+    let sums = macs_fit(graph, layer, &quantized, input);
     if sums {
         Ok(quantized)
     } else {
@@ -305,23 +311,24 @@ fn too_large(layer: &Layer) -> QuantizeError {
 }
 
 /// No input can overflow the accumulator.
-fn macs_fit(graph: &Graph, layer: &Layer, quantized: &QuantizedLayer) -> bool {
+fn macs_fit(graph: &Graph, layer: &Layer, quantized: &QuantizedLayer, input: Scale) -> bool {
+    let most = if input.wide { 32_768 } else { 128 };
     let largest = |channel: usize, filter: &dyn Fn(usize) -> bool| {
         let weights = quantized
             .weights
             .iter()
             .enumerate()
             .filter(|&(i, _)| filter(i));
-        let sum: i64 = weights.map(|(_, &w)| i64::from(w).abs() * 128).sum();
-        // A padded tap sees the zero point, which is within the same 128.
+        let sum: i64 = weights.map(|(_, &w)| i64::from(w).abs() * most).sum();
+        // A padded tap sees the zero point, which is within the same.
         sum + i64::from(quantized.biases[channel]).abs()
     };
     let channels = quantized.biases.len();
     let filter = quantized.weights.len() / channels.max(1);
     let depthwise = matches!(layer.op, Op::Depthwise(..));
-    let taps = |window: &crate::graph::Window| window.kernel[0] * window.kernel[1] * 128 * 2;
+    let taps = |window: &crate::graph::Window| (window.kernel[0] * window.kernel[1]) as i64;
     let pooled = match &layer.op {
-        Op::AvgPool(window) => taps(window) < 1 << 31,
+        Op::AvgPool(window) => taps(window) * most * 2 < 1 << 31,
         _ => graph.tensors[layer.output].len() < 1 << 31,
     };
     pooled

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use headstart::pack::ElementKind;
+use headstart::pack::{ElementKind, TensorRecord};
 use headstart::{EncoderPack, PackedEncoder};
 use sha2::{Digest, Sha256};
 
@@ -21,6 +21,9 @@ pub struct Report {
     dim: usize,
     windows: usize,
     quality: Quality,
+    /// Activations in 16 bits, the raw embedding among them, of all.
+    int16: usize,
+    tensors: usize,
     kernels: String,
     sha256: String,
     /// Where labelled recordings were given.
@@ -94,19 +97,10 @@ pub(super) fn measure(
     windows: &[Vec<i16>],
     layout: &Layout,
 ) -> anyhow::Result<Report> {
+    let quality = quality(encoder, bytes, windows)?;
     let aligned = Aligned::new(bytes);
     let pack = EncoderPack::new(aligned.bytes())?;
-    let input: Vec<f32> = windows.iter().flat_map(|w| encoder.input(w)).collect();
-    let float = FloatEncoder::new(encoder)?.embed(&input)?;
-    let step = f64::from(pack.embedding_step());
-    let quality = Quality::of(
-        &raw(pack, windows)?,
-        &float
-            .iter()
-            .map(|row| row.iter().map(|&v| f64::from(v)).collect())
-            .collect::<Vec<_>>(),
-        &pack.centre().iter().map(|&c| f64::from(c) * step).collect::<Vec<_>>(),
-    );
+    let int16 = |t: &&TensorRecord| t.element == 2;
     let mut kinds: Vec<&str> = pack
         .layers()
         .iter()
@@ -121,10 +115,32 @@ pub(super) fn measure(
         dim: pack.dim(),
         windows: windows.len(),
         quality,
+        int16: pack.tensors().iter().filter(int16).count(),
+        tensors: pack.tensors().len(),
         kernels: format!("kernels!({})", kinds.join(", ")),
         sha256: hex(&Sha256::digest(bytes)),
         few_shot: None,
     })
+}
+
+/// How well a pack follows the float encoder on these inputs.
+pub(super) fn quality(
+    encoder: &EncoderFile,
+    bytes: &[u8],
+    windows: &[Vec<i16>],
+) -> anyhow::Result<Quality> {
+    let aligned = Aligned::new(bytes);
+    let pack = EncoderPack::new(aligned.bytes())?;
+    let input: Vec<f32> = windows.iter().flat_map(|w| encoder.input(w)).collect();
+    let float = FloatEncoder::new(encoder)?.embed(&input)?;
+    let step = f64::from(pack.embedding_step());
+    let float: Vec<Vec<f64>> = float
+        .iter()
+        .map(|row| row.iter().map(|&v| f64::from(v)).collect())
+        .collect();
+    let centre = pack.centre().iter().map(|&c| f64::from(c) * step);
+    let centre: Vec<f64> = centre.collect();
+    Ok(Quality::of(&raw(pack, windows)?, &float, &centre))
 }
 
 /// The pack's raw outputs, a row an input.
@@ -169,7 +185,14 @@ impl Report {
         line("embedding", format!("{} values", self.dim));
         let q = &self.quality;
         line(
-            "int8",
+            "precision",
+            format!(
+                "int8; int16 for {} of {} activations, the raw embedding among them",
+                self.int16, self.tensors
+            ),
+        );
+        line(
+            "quality",
             format!(
                 "centred cosine to the float encoder {:.4} on average, {:.4} at worst; {:.1} dB; {} inputs",
                 q.cosine, q.worst_cosine, q.sqnr_db, self.windows
@@ -206,6 +229,8 @@ impl Report {
             "arena_bytes": self.arena,
             "arena_lower_bound": self.lower_bound,
             "dim": self.dim,
+            "int16_activations": self.int16,
+            "activations": self.tensors,
             "windows": self.windows,
             "cosine": self.quality.cosine,
             "worst_cosine": self.quality.worst_cosine,
