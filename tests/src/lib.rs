@@ -1,5 +1,8 @@
 //! What the contract tests share.
 
+pub mod fuzzing;
+pub mod small_pack;
+
 use std::path::{Path, PathBuf};
 
 /// A file of the repository.
@@ -11,4 +14,22 @@ pub fn repository(path: &str) -> PathBuf {
 pub fn aligned(path: &str) -> headstart_trainer::files::Aligned {
     let bytes = std::fs::read(repository(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
     headstart_trainer::files::Aligned::new(&bytes)
+}
+
+/// A third-party encoder: in $HEADSTART_MODELS, else where models/get puts it, else beside the
+/// repository. `None`, and said so, where it is not there.
+pub fn third_party(name: &str) -> Option<PathBuf> {
+    let folders = match std::env::var_os("HEADSTART_MODELS") {
+        Some(folder) => vec![PathBuf::from(folder)],
+        None => ["models/third-party", "../shared/models"]
+            .map(repository)
+            .to_vec(),
+    };
+    let found = folders
+        .iter()
+        .find_map(|f| f.join(name).canonicalize().ok());
+    if found.is_none() {
+        println!("skipped: there is no {name}; models/get fetches it");
+    }
+    found
 }

@@ -1,9 +1,13 @@
 //! Contract: no outside byte panics. Every damage to a pack is found, and named.
 
-use headstart::pack::{CRC_FROM, Fault, PackError, VERSION};
-use headstart::{Encoder, EncoderPack, PackedEncoder};
-use headstart_tests::aligned;
+use std::sync::OnceLock;
+
+use headstart::EncoderPack;
+use headstart::ops::geometry;
+use headstart::pack::{CRC_FROM, Fault, LayerRecord, PackError, PackHeader, TensorRecord, VERSION};
+use headstart_tests::{aligned, fuzzing, third_party};
 use headstart_trainer::files::Aligned;
+use headstart_trainer::pack::{Options, inputs, pack};
 use proptest::prelude::*;
 
 fn watch() -> Vec<u8> {
@@ -92,6 +96,11 @@ fn another_version_another_file_and_a_shifted_file_are_named() {
     let mut longer = watch();
     longer.extend([0; 3]);
     assert_eq!(check(&longer), Err(PackError::TrailingBytes { extra: 3 }));
+    // The checksum does not cover the length.
+    let mut nothing = watch();
+    nothing[12..16].fill(0);
+    let extra = nothing.len();
+    assert_eq!(check(&nothing), Err(PackError::TrailingBytes { extra }));
     let mut shifted = vec![0];
     shifted.extend(watch());
     let shifted = Aligned::new(&shifted);
@@ -247,53 +256,347 @@ fn each_fault_behind_a_valid_checksum_is_named() {
     }
 }
 
-#[test]
-fn a_layer_that_overwrites_what_is_still_needed_is_refused() {
-    let bytes = watch();
-    let pack = Aligned::new(&bytes);
-    let pack = EncoderPack::new(pack.bytes()).unwrap();
-    let tensors = u32::from_le_bytes([bytes[36], bytes[37], bytes[38], bytes[39]]) as usize;
-    let (first, second) = (pack.tensors()[0], pack.tensors()[1]);
-    let mut moved = bytes.clone();
-    let output = tensors + 16;
-    moved[output..output + 4].copy_from_slice(&first.offset.to_le_bytes());
-    reseal(&mut moved);
-    let refused = check(&moved);
-    let fits = first.offset as usize + second.bytes() <= pack.arena_bytes();
-    let expected = if fits {
-        Fault::Overlap
-    } else {
-        Fault::TensorPlace
+/// The tables of a pack, to be changed and put back.
+struct Tables {
+    header: PackHeader,
+    tensors: Vec<TensorRecord>,
+    layers: Vec<LayerRecord>,
+}
+
+/// What the check says to the watch pack after a `change` of its tables.
+fn changed(change: impl FnOnce(&mut Tables)) -> Result<(), PackError> {
+    let mut bytes = watch();
+    let whole = Aligned::new(&bytes);
+    let pack = EncoderPack::new(whole.bytes()).unwrap();
+    let mut tables = Tables {
+        header: bytemuck::pod_read_unaligned(&bytes[..size_of::<PackHeader>()]),
+        tensors: pack.tensors().to_vec(),
+        layers: pack.layers().to_vec(),
     };
-    assert_eq!(
-        refused,
-        Err(PackError::Invalid {
-            fault: expected,
-            index: if fits { 0 } else { 1 }
-        })
-    );
+    let (tensors, layers) = (tables.header.tensors_at, tables.header.layers_at);
+    change(&mut tables);
+    for (at, table) in [
+        (0, bytemuck::bytes_of(&tables.header)),
+        (tensors, bytemuck::cast_slice(&tables.tensors)),
+        (layers, bytemuck::cast_slice(&tables.layers)),
+    ] {
+        bytes[at as usize..at as usize + table.len()].copy_from_slice(table);
+    }
+    reseal(&mut bytes);
+    check(&bytes)
+}
+
+/// Of the watch pack: its first layer; one that pools; a dense one and a tensor of the dense one's
+/// output shape that lives meanwhile; the first of two sums.
+const FIRST: usize = 0;
+const POOL: usize = 1;
+const DENSE: usize = 11;
+const ALIVE: u16 = 16;
+const SUM: usize = 15;
+
+#[test]
+fn each_fault_of_a_plan_is_named() {
+    struct Case {
+        what: &'static str,
+        change: fn(&mut Tables),
+        fault: Fault,
+        index: usize,
+    }
+    let case = |what, fault, index, change| Case {
+        what,
+        change,
+        fault,
+        index,
+    };
+    let cases: Vec<Case> = vec![
+        case("scratch outside", Fault::Scratch, FIRST, |t| {
+            t.layers[FIRST].scratch_at = t.header.arena_bytes / 8 * 8;
+        }),
+        case(
+            "scratch at the end of all memory",
+            Fault::Scratch,
+            FIRST,
+            |t| {
+                t.layers[FIRST].scratch_at = u32::MAX - 7;
+            },
+        ),
+        case("scratch between words", Fault::Scratch, FIRST, |t| {
+            t.layers[FIRST].scratch_at += 4;
+        }),
+        case("scratch over the input", Fault::Scratch, FIRST, |t| {
+            t.layers[FIRST].scratch_at = t.tensors[0].offset / 8 * 8;
+        }),
+        case("scratch over the output", Fault::Scratch, DENSE, |t| {
+            let output = usize::from(t.layers[DENSE].output);
+            t.layers[DENSE].scratch_at = t.tensors[output].offset / 8 * 8;
+        }),
+        case(
+            "scratch over what is read later",
+            Fault::Scratch,
+            DENSE,
+            |t| {
+                t.layers[DENSE].scratch_at = t.tensors[usize::from(ALIVE)].offset / 8 * 8;
+            },
+        ),
+        case("scratch of what needs none", Fault::Scratch, POOL, |t| {
+            t.layers[POOL].scratch_at = 8;
+        }),
+        case("no pixel at once", Fault::OutputStage, FIRST, |t| {
+            t.layers[FIRST].at_once = 0;
+        }),
+        case("two pixels at once", Fault::OutputStage, FIRST, |t| {
+            t.layers[FIRST].at_once = 2;
+        }),
+        case(
+            "a dense layer four times at once",
+            Fault::OutputStage,
+            DENSE,
+            |t| {
+                t.layers[DENSE].at_once = 4;
+            },
+        ),
+        case("a pool at once", Fault::OutputStage, POOL, |t| {
+            t.layers[POOL].at_once = 1
+        }),
+        case(
+            "a shift of a sum that is none",
+            Fault::OutputStage,
+            FIRST,
+            |t| {
+                t.layers[FIRST].add_shift = 1;
+            },
+        ),
+        case("no shift of a sum", Fault::OutputStage, DENSE, |t| {
+            t.layers[DENSE].second_input = ALIVE;
+        }),
+        case(
+            "too large a shift of a sum",
+            Fault::OutputStage,
+            DENSE,
+            |t| {
+                (t.layers[DENSE].second_input, t.layers[DENSE].add_shift) = (ALIVE, 25);
+            },
+        ),
+        case("too large a shift up", Fault::OutputStage, DENSE, |t| {
+            (t.layers[DENSE].second_input, t.layers[DENSE].add_shift) = (ALIVE, 1);
+            t.layers[DENSE].add_up = 25;
+        }),
+        case("a sum of another shape", Fault::LayerShape, DENSE, |t| {
+            (t.layers[DENSE].second_input, t.layers[DENSE].add_shift) = (0, 1);
+        }),
+        case("a pool that adds", Fault::LayerTensor, POOL, |t| {
+            t.layers[POOL].second_input = 0
+        }),
+        case("a reserved byte", Fault::OutputStage, POOL, |t| {
+            t.layers[POOL].reserved[1] = 1
+        }),
+        case(
+            "limits the wrong way round",
+            Fault::OutputStage,
+            FIRST,
+            |t| {
+                (t.layers[FIRST].low, t.layers[FIRST].high) = (1, 0);
+            },
+        ),
+        case(
+            "what a later layer writes",
+            Fault::ReadBeforeWrite,
+            SUM,
+            |t| {
+                t.layers[SUM].second_input = t.layers[SUM + 1].output;
+            },
+        ),
+        case("its own output", Fault::ReadBeforeWrite, SUM, |t| {
+            t.layers[SUM].second_input = t.layers[SUM].output;
+        }),
+        case(
+            "two layers that read each other",
+            Fault::ReadBeforeWrite,
+            SUM,
+            |t| {
+                t.layers[SUM].input = t.layers[SUM + 1].output;
+                t.layers[SUM + 1].input = t.layers[SUM].output;
+            },
+        ),
+        case(
+            "one tensor written twice",
+            Fault::WrittenTwice,
+            SUM + 1,
+            |t| {
+                t.layers[SUM + 1].output = t.layers[SUM].output;
+            },
+        ),
+        case(
+            "an input that is written over where the next reads it",
+            Fault::Overlap,
+            FIRST + 1,
+            |t| {
+                let output = usize::from(t.layers[POOL].output);
+                t.tensors[output].offset = t.tensors[1].offset;
+            },
+        ),
+        case("a height of 0", Fault::TensorShape, 1, |t| {
+            t.tensors[1].height = 0
+        }),
+        case("a width of 0", Fault::TensorShape, 1, |t| {
+            t.tensors[1].width = 0
+        }),
+        case("no channels", Fault::TensorShape, 1, |t| {
+            t.tensors[1].channels = 0
+        }),
+        case("elements of 4 bytes", Fault::TensorShape, 1, |t| {
+            t.tensors[1].element = 4
+        }),
+        case("int16 with a zero point", Fault::TensorShape, 1, |t| {
+            (t.tensors[1].element, t.tensors[1].zero_point) = (2, 1);
+        }),
+        case("the largest sides", Fault::TensorShape, 1, |t| {
+            (t.tensors[1].height, t.tensors[1].width) = (u16::MAX, u16::MAX);
+            t.tensors[1].channels = u16::MAX;
+        }),
+        case("the widest tensor", Fault::TensorPlace, 1, |t| {
+            t.tensors[1].width = u16::MAX
+        }),
+        case(
+            "a tensor at the end of all memory",
+            Fault::TensorPlace,
+            1,
+            |t| {
+                t.tensors[1].offset = u32::MAX - 3;
+            },
+        ),
+        case("an arena that is too large", Fault::TensorPlace, 0, |t| {
+            t.header.arena_bytes = (64 << 20) + 4;
+        }),
+        case("no groups", Fault::LayerShape, FIRST, |t| {
+            t.layers[FIRST].groups = 0
+        }),
+        case("the most groups", Fault::LayerShape, FIRST, |t| {
+            t.layers[FIRST].groups = u16::MAX
+        }),
+        case("the widest window", Fault::LayerShape, FIRST, |t| {
+            (t.layers[FIRST].kernel_height, t.layers[FIRST].kernel_width) = (u16::MAX, u16::MAX);
+        }),
+        case(
+            "a pool with the widest window",
+            Fault::LayerShape,
+            POOL,
+            |t| {
+                (t.layers[POOL].kernel_height, t.layers[POOL].kernel_width) = (u16::MAX, u16::MAX);
+            },
+        ),
+        case("the most padding", Fault::LayerShape, FIRST, |t| {
+            t.layers[FIRST].pad_left = u16::MAX
+        }),
+        case("the longest stride", Fault::LayerShape, FIRST, |t| {
+            t.layers[FIRST].stride_width = u16::MAX;
+        }),
+        case("no dilation", Fault::LayerShape, FIRST, |t| {
+            t.layers[FIRST].dilation_width = 0
+        }),
+    ];
+    for case in cases {
+        let index = case.index as u16;
+        let expected = Err(PackError::Invalid {
+            fault: case.fault,
+            index,
+        });
+        assert_eq!(changed(case.change), expected, "{}", case.what);
+    }
+    let sums = changed(|t| {
+        (t.layers[DENSE].second_input, t.layers[DENSE].add_shift) = (ALIVE, 24);
+    });
+    assert_eq!(sums, Ok(()), "a sum that is one");
+}
+
+#[test]
+fn an_output_that_follows_its_input_too_closely_is_refused() {
+    let mut seen = 0;
+    let bytes = aligned("models/watch.pack");
+    let whole = EncoderPack::new(bytes.bytes()).unwrap();
+    for (i, layer) in whole.layers().iter().enumerate() {
+        let (input, output) = (usize::from(layer.input), usize::from(layer.output));
+        let read = |later: &LayerRecord| [later.input, later.second_input].contains(&layer.input);
+        let (from, to) = (&whole.tensors()[input], &whole.tensors()[output]);
+        let last = !whole.layers()[i + 1..].iter().any(read);
+        let shares = from.place().start < to.place().end && to.place().start < from.place().end;
+        let Some(gap) = geometry::least_gap(layer, from, to).filter(|_| last && shares) else {
+            continue;
+        };
+        let near = from.offset - gap.next_multiple_of(4) as u32;
+        assert_eq!(changed(|t| t.tensors[output].offset = near), Ok(()), "{i}");
+        let refused = changed(|t| t.tensors[output].offset = near + 4);
+        let expected = PackError::Invalid {
+            fault: Fault::Overlap,
+            index: i as u16,
+        };
+        assert_eq!(refused, Err(expected));
+        seen += 1;
+    }
+    assert!(seen > 0, "no output follows its input");
+}
+
+/// Other people's keyword spotter, packed with noise: it has the kinds that the watch pack has not.
+fn keywords() -> Option<&'static [u8]> {
+    static BYTES: OnceLock<Option<Vec<u8>>> = OnceLock::new();
+    let bytes = BYTES.get_or_init(|| {
+        let path = third_party("mlperf_tiny_kws.onnx")?;
+        let (encoder, windows) = inputs(&path, None, 8).unwrap_or_else(|_| panic!("it is read"));
+        let (bytes, _) = pack(&encoder, &windows, &Options::default()).expect("it packs");
+        Some(bytes)
+    });
+    bytes.as_deref()
+}
+
+/// Changes bytes of the tables, where a change means most: they stand before the weights.
+fn patched(bytes: &[u8], patches: &[(prop::sample::Index, u8)]) -> fuzzing::Aligned {
+    let mut bytes = bytes.to_vec();
+    let tables = bytes.len().min(4096);
+    for (index, value) in patches {
+        bytes[index.index(tables)] = *value;
+    }
+    let mut sealed = fuzzing::Aligned::new(&bytes);
+    sealed.reseal();
+    sealed
+}
+
+/// What is damaged below is small enough to be run where it stays whole.
+#[test]
+fn undamaged_packs_run() {
+    assert!(fuzzing::runs(patched(&watch(), &[]).bytes()));
+    assert!(keywords().is_none_or(|bytes| fuzzing::runs(patched(bytes, &[]).bytes())));
+    let mut random = 1u64;
+    let mut choice = || {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (random >> 56) as u8
+    };
+    let small = || (0..100).map(|_| choice()).collect::<Vec<u8>>();
+    let ran = std::iter::repeat_with(small)
+        .take(1000)
+        .filter(|choices| fuzzing::tables(choices));
+    let ran = ran.count();
+    assert!(ran > 150, "{ran} of 1000 small packs ran");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
-    /// Whatever passes the check also runs: no panic, no read outside, bounded work.
+    /// Whatever passes the check also runs: no panic, no read outside, the same bits in every kernel
+    /// and in every plan.
     #[test]
     fn what_passes_the_check_runs(patches in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
-        let mut bytes = watch();
-        // The tables, where a change means most: everything before the weights.
-        let tables = bytes.len().min(4096);
-        for (index, value) in patches {
-            bytes[index.index(tables)] = value;
+        fuzzing::runs(patched(&watch(), &patches).bytes());
+        if let Some(keywords) = keywords() {
+            fuzzing::runs(patched(keywords, &patches).bytes());
         }
-        reseal(&mut bytes);
-        let aligned = Aligned::new(&bytes);
-        if let Ok(pack) = EncoderPack::new(aligned.bytes()) {
-            let mut arena = vec![0; pack.arena_bytes() / 4];
-            let mut encoder: PackedEncoder = PackedEncoder::new(pack, &mut arena).unwrap();
-            let mut embedding = vec![0; pack.dim()];
-            let _ = encoder.embed(&vec![1000; pack.frontend().len()], &mut embedding);
-        }
+    }
+
+    /// The same with packs of every kind of layer, made from random choices.
+    #[test]
+    fn small_packs_of_every_kind_run(choices in prop::collection::vec(any::<u8>(), 20..200)) {
+        fuzzing::tables(&choices);
     }
 
     /// Bytes from nowhere.
@@ -304,7 +607,7 @@ proptest! {
         if bytes.len() >= 128 {
             let total = bytes.len() as u32;
             bytes[..8].copy_from_slice(b"HSPACK\r\n");
-            bytes[8..12].copy_from_slice(&[1, 0, 0, 0]);
+            bytes[8..12].copy_from_slice(&[VERSION as u8, 0, 0, 0]);
             bytes[12..16].copy_from_slice(&total.to_le_bytes());
             reseal(&mut bytes);
             prop_assert!(check(&bytes).is_err());

@@ -1,6 +1,10 @@
 //! Contract: the pack does what the float encoder does, where it counts.
 
+use headstart::EncoderPack;
+use headstart::ops::geometry;
 use headstart_tests::repository;
+use headstart_trainer::files::Aligned;
+use headstart_trainer::pack::Options;
 use serde_json::Value;
 use std::process::Command;
 
@@ -53,6 +57,16 @@ fn the_readme_shows_what_the_example_prints() {
     }
 }
 
+/// Bytes of the largest scratch among a pack's layers.
+fn largest_scratch(bytes: &[u8]) -> usize {
+    let bytes = Aligned::new(bytes);
+    let pack = EncoderPack::new(bytes.bytes()).expect("a pack");
+    let tensor = |t: u16| &pack.tensors()[usize::from(t)];
+    let layers = pack.layers().iter();
+    let scratch = layers.map(|l| geometry::scratch_bytes(l, tensor(l.input), tensor(l.output)));
+    scratch.max().unwrap_or(0)
+}
+
 #[test]
 fn the_pack_is_within_half_a_point_of_the_float_encoder() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -70,10 +84,20 @@ fn the_pack_is_within_half_a_point_of_the_float_encoder() {
         .step_by(4)
         .map(|w| front.counts(data.window(w.start, front.window)))
         .collect();
+    let options = Options::default();
     let (bytes, layout) =
-        headstart_trainer::pack::pack(&encoder, &windows, false).expect("it packs");
+        headstart_trainer::pack::pack(&encoder, &windows, &options).expect("it packs");
+    // Where memory is short a plan takes no more than tensors and the largest scratch need.
+    let least = Options {
+        ram: Some(0),
+        ..options
+    };
+    let (short, least) =
+        headstart_trainer::pack::pack(&encoder, &windows, &least).expect("it packs");
+    let scratch = largest_scratch(&short);
+    assert!(least.arena <= least.lower_bound + scratch, "{least:?}");
     assert!(
-        layout.arena as f64 <= 1.05 * layout.lower_bound as f64,
+        layout.arena <= least.arena + least.arena / 4 + 512,
         "{layout:?}"
     );
     std::fs::write(&pack, bytes).expect("it is written");

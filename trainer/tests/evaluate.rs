@@ -159,8 +159,12 @@ fn inspect_adds_up() {
     assert_eq!(data["classes"][3]["name"], "wave");
     assert_eq!(data["classes"][3]["recordings"], 3);
     let texts = [
-        ("tiny.pack", "arena 160 bytes, input included"),
-        ("tiny.pack", "t1 16x8 0 to 128 . # # # . . ."),
+        (
+            "tiny.pack",
+            "arena 208 bytes, input and scratch included; 144 live at once without scratch",
+        ),
+        ("tiny.pack", "t1 16x8 72 to 200 . # # # . . ."),
+        ("tiny.pack", "input 16x2 176 to 208 # # . . . . ."),
         ("tiny.pack", "licence=MIT OR Apache-2.0"),
         (
             "tiny.onnx",

@@ -59,9 +59,19 @@ fn what_cannot_be_packed_is_refused_and_leaves_nothing_behind() {
             says: "Usage",
         },
         Case {
-            arguments: &["watch.onnx"],
+            arguments: &["watch.onnx", data, "--ram", "1k"],
+            code: 1,
+            says: "bytes of RAM",
+        },
+        Case {
+            arguments: &["watch.onnx", data, "--flash", "49k"],
+            code: 1,
+            says: "bytes of flash",
+        },
+        Case {
+            arguments: &["watch.onnx", data, "--ram", "much"],
             code: 2,
-            says: "CALIBRATION",
+            says: "KiB",
         },
         Case {
             arguments: &["watch.onnx", data, "--windows", "0"],

@@ -90,7 +90,8 @@ fn float_and_pack_agree_on_the_tiny_encoder() {
         .iter()
         .map(|w| file.frontend.counts(data.window(w.start, 16)))
         .collect();
-    let (bytes, _) = crate::pack::pack(file, &counts, false).expect("packable");
+    let (bytes, _) =
+        crate::pack::pack(file, &counts, &crate::pack::Options::default()).expect("packable");
     let packed = opened(&bytes, "tiny.pack");
     assert_eq!(
         (float.input, float.space.dim),
