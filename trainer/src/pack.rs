@@ -92,7 +92,8 @@ pub fn run(args: Args) -> Outcome {
     let options = Options {
         no_background: args.no_background,
         ram: args.ram,
-        cosine: Some(args.cosine),
+        // Of noise there is nothing to be faithful to.
+        cosine: data.as_ref().map(|_| args.cosine),
     };
     let (bytes, layout) = pack(&encoder, &windows, &options)?;
     let tested = match &args.test {
@@ -103,6 +104,7 @@ pub fn run(args: Args) -> Outcome {
         None => windows,
     };
     let mut report = report::measure(&encoder, &bytes, &tested, &layout)?;
+    report.noise = data.is_none() && args.test.is_none();
     budget::check(&bytes, args.ram, args.flash)?;
     files::write(&output, &bytes)?;
     if let Some(labelled) = &args.labelled {

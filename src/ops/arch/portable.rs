@@ -4,6 +4,7 @@
 
 use super::{Arch, Planes, Tile};
 use crate::ops::geometry::LANES;
+use crate::quantize::scale;
 
 /// Any processor.
 pub(in crate::ops) struct Portable;
@@ -22,6 +23,20 @@ fn window(windows: &mut [u32], lanes: usize, lane: usize, at: usize) -> &mut [i1
     let halves = halves_mut(windows);
     let depth = halves.len() / lanes;
     &mut halves[lane * depth + at..(lane + 1) * depth]
+}
+
+/// Four weights times four values; a macro, so that no optimisation level makes a call of it.
+macro_rules! dot {
+    ($weights:ident, $at:literal, $($value:ident),*) => {{
+        let mut sum = 0i32;
+        let mut at = $at;
+        $(
+            sum = sum.wrapping_add(i32::from($value).wrapping_mul(i32::from($weights[at])));
+            at += 1;
+        )*
+        let _ = at;
+        sum
+    }};
 }
 
 impl Arch for Portable {
@@ -56,23 +71,33 @@ impl Arch for Portable {
             let [mut a, mut b, mut c, mut d] = [0i32; 4];
             for (values, weights) in window.as_chunks::<4>().0.iter().zip(filters) {
                 // Four outputs for each value that is loaded.
-                let [p, q, r, s] = values.map(i32::from);
-                let dot = |at: usize| {
-                    let weight = |i: usize| i32::from(weights[at + i]);
-                    let low = p.wrapping_mul(weight(0)).wrapping_add(q.wrapping_mul(weight(1)));
-                    let high = r.wrapping_mul(weight(2)).wrapping_add(s.wrapping_mul(weight(3)));
-                    low.wrapping_add(high)
-                };
-                a = a.wrapping_add(dot(0));
-                b = b.wrapping_add(dot(4));
-                c = c.wrapping_add(dot(8));
-                d = d.wrapping_add(dot(12));
+                let &[p, q, r, s] = values;
+                a = a.wrapping_add(dot!(weights, 0, p, q, r, s));
+                b = b.wrapping_add(dot!(weights, 4, p, q, r, s));
+                c = c.wrapping_add(dot!(weights, 8, p, q, r, s));
+                d = d.wrapping_add(dot!(weights, 12, p, q, r, s));
             }
             for (sums, sum) in sums.iter_mut().zip([a, b, c, d]) {
                 sums[lane] = sum;
             }
         }
         sums
+    }
+
+    fn outputs(tile: &Tile<'_>, out: &mut [i8]) -> bool {
+        let zero_point = tile.stage.zero_point;
+        for (block, channels) in tile.channels.chunks(4).enumerate() {
+            let sums = Self::block(tile, block);
+            for lane in 0..tile.lanes {
+                let out = &mut out[lane * tile.stride + 4 * block..][..channels.len()];
+                for ((out, channel), sums) in out.iter_mut().zip(channels).zip(&sums) {
+                    let acc = channel.bias.wrapping_add(sums[lane]);
+                    let scaled = scale(acc, channel.multiplier, 32);
+                    *out = scaled.saturating_add(zero_point).clamp(-128, 127) as i8;
+                }
+            }
+        }
+        true
     }
 
     fn blank(planes: &mut [u32], value: i8) {

@@ -28,6 +28,8 @@ pub struct Report {
     sha256: String,
     /// Where labelled recordings were given.
     pub(super) few_shot: Option<FewShot>,
+    /// Whether the inputs were noise.
+    pub(super) noise: bool,
 }
 
 /// The pack's raw outputs beside the float encoder's, over the same inputs.
@@ -120,6 +122,7 @@ pub(super) fn measure(
         kernels: format!("kernels!({})", kinds.join(", ")),
         sha256: hex(&Sha256::digest(bytes)),
         few_shot: None,
+        noise: false,
     })
 }
 
@@ -206,6 +209,12 @@ impl Report {
                 100.0 * q.qualify
             ),
         );
+        if self.noise {
+            line(
+                "inputs",
+                "noise, as no calibration data was given: sizes hold, quality does not".into(),
+            );
+        }
         if let Some(f) = &self.few_shot {
             let text = format!(
                 "{}-way 5-shot, same wearer: float {:.1} %, pack {:.1} %, paired difference {:+.2} +- {:.2} points",
@@ -231,6 +240,7 @@ impl Report {
             "dim": self.dim,
             "int16_activations": self.int16,
             "activations": self.tensors,
+            "noise": self.noise,
             "windows": self.windows,
             "cosine": self.quality.cosine,
             "worst_cosine": self.quality.worst_cosine,
