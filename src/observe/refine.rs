@@ -87,8 +87,8 @@ impl Observations<'_> {
     /// file, with room for the same classes. Two steps do most of the work.
     ///
     /// On people whom nothing was tuned on it is worth up to 0.1 points where they go on as they were
-    /// taught, 1 to 2.4 where another person goes on, nothing where none of the taught classes is met,
-    /// and at worst -0.5, where one of two is met and the other's place is taken by what nobody
+    /// taught, 0.7 to 2.4 where another person goes on, nothing where none of the taught classes is met,
+    /// and at worst -0.4, where one of two is met and the other's place is taken by what nobody
     /// taught (tests/tests/observe.rs prints it with --nocapture).
     ///
     /// What was learnt from labels is not touched: to undo it, go on with that and fit the head
