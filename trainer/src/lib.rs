@@ -7,6 +7,7 @@
 
 pub mod augment;
 pub mod background;
+pub mod bench;
 pub mod dataset;
 pub mod embed;
 pub mod encoder_file;

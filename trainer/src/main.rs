@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use headstart_trainer::error::Outcome;
-use headstart_trainer::{embed, evaluate, inspect, pack, pretrain};
+use headstart_trainer::{bench, embed, evaluate, inspect, pack, pretrain};
 
 /// Pretrain once. Teach it anywhere.
 #[derive(Parser)]
@@ -21,6 +21,7 @@ enum Command {
     Evaluate(evaluate::Args),
     Embed(embed::Args),
     Inspect(inspect::Args),
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => evaluate::run(args),
         Command::Embed(args) => embed::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Bench(args) => bench::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
