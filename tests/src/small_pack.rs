@@ -234,7 +234,11 @@ impl Builder<'_> {
             }
         } else {
             let groups = self.choices.size(3);
-            record.groups = if inputs % groups == 0 { groups } else { 1 };
+            record.groups = if inputs.is_multiple_of(groups) {
+                groups
+            } else {
+                1
+            };
             // Rarely more channels than any kernel finishes at a time.
             let channels = self.choices.byte();
             to[2] = record.groups

@@ -53,9 +53,9 @@ impl Places {
         tensors[0] = gap.max(0) as usize;
         let ends = [0, last].map(|i| tensors[i] + case.tensors[i].bytes());
         let mut end = ends[0].max(ends[1]);
-        for i in 1..last {
-            tensors[i] = end.next_multiple_of(4);
-            end = tensors[i] + case.tensors[i].bytes();
+        for (at, tensor) in tensors.iter_mut().zip(&case.tensors).take(last).skip(1) {
+            *at = end.next_multiple_of(4);
+            end = *at + tensor.bytes();
         }
         let mut places = Places {
             tensors,
@@ -178,13 +178,13 @@ impl Case {
         let count = self.biases.len();
         let filter = self.weights.len() / count.max(1);
         let depthwise = self.kind() == LayerKind::Depthwise;
-        let own = |channel: usize, i: usize| match depthwise {
-            true => i % count == channel,
-            false => i / filter == channel,
-        };
-        let weights = |channel| {
-            let own = (0..self.weights.len()).filter(move |&i| own(channel, i));
-            own.map(|i| i32::from(self.weights[i])).sum::<i32>()
+        let weights = |channel: usize| -> i32 {
+            let (first, step) = match depthwise {
+                true => (channel, count),
+                false => (channel * filter, 1),
+            };
+            let own = self.weights[first..].iter().step_by(step).take(filter);
+            own.map(|&w| i32::from(w)).sum()
         };
         let pairs = self.biases.iter().zip(&self.multipliers).enumerate();
         pairs
@@ -227,9 +227,10 @@ impl Case {
         }
         let mut layers = Vec::new();
         let mut arena = scratch;
-        for i in 1..tensors.len() - 1 {
-            let feed = feed(i, &tensors[i], scratch, &mut out);
-            arena = arena.max(scratch + geometry::scratch_bytes(&feed, &SINGLE, &tensors[i]));
+        let inputs = tensors.iter().enumerate().take(tensors.len() - 1).skip(1);
+        for (i, tensor) in inputs {
+            let feed = feed(i, tensor, scratch, &mut out);
+            arena = arena.max(scratch + geometry::scratch_bytes(&feed, &SINGLE, tensor));
             layers.push(feed);
         }
         layers.push(record);
