@@ -1,0 +1,43 @@
+//! Contract: no outside byte panics. What the fuzzers in `fuzz/` found worth keeping, run once more
+//! by the code that they ran.
+
+use std::path::PathBuf;
+
+use headstart_tests::{fuzzing, repository};
+
+/// Every file of a target's corpus.
+fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let folder = repository("fuzz/corpus").join(target);
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{folder:?}: {e}"));
+    let mut files: Vec<PathBuf> = entries.map(|e| e.expect("an entry").path()).collect();
+    files.sort();
+    let read = |path: PathBuf| {
+        let bytes = std::fs::read(&path).expect("a file");
+        (path, bytes)
+    };
+    files.into_iter().map(read).collect()
+}
+
+/// Replays a corpus; how many of its files are packs that ran.
+fn replay(target: &str, run: fn(&[u8]) -> bool) -> (usize, usize) {
+    let files = corpus(target);
+    let mut ran = 0;
+    for (path, bytes) in &files {
+        // The name is what a panic below does not say.
+        println!("{}", path.display());
+        ran += usize::from(run(bytes));
+    }
+    (files.len(), ran)
+}
+
+#[test]
+fn whole_files() {
+    let (files, ran) = replay("pack", fuzzing::file);
+    assert!(files > 50 && ran > 10, "{ran} of {files}");
+}
+
+#[test]
+fn tables_of_small_packs() {
+    let (files, ran) = replay("pack_tables", fuzzing::tables);
+    assert!(files > 100 && ran > 50, "{ran} of {files}");
+}
