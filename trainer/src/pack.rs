@@ -52,7 +52,8 @@ pub struct Args {
     /// Flash that the pack may take
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     flash: Option<usize>,
-    /// Mean centred cosine to the float encoder below which activations get 16 bits, the worst first
+    /// Mean centred cosine to the float encoder below which activations get 16 bits, the worst first;
+    /// below eight outputs 20 dB are asked instead
     #[arg(long, value_name = "COSINE", default_value_t = 0.97)]
     cosine: f64,
     /// Most windows to calibrate with
@@ -211,12 +212,16 @@ pub fn pack(
     for part in 0..=TRIES {
         let int16 = &candidates[..candidates.len() * part / TRIES];
         let packed = integers(encoder, graph.clone(), &seen, int16, options)?;
-        let cosine = report::quality(encoder, &packed.0, &judges)?.cosine;
+        let quality = report::quality(encoder, &packed.0, &judges)?;
+        let cosine = quality.cosine;
+        // Of a few outputs the direction says little: two logits have but two. Noise does.
+        let few = graph.tensors[graph.embedding].len() < FEW;
+        let enough = cosine >= target || (few && quality.sqnr_db >= CLEAR_DB);
         let better = best.as_ref().is_none_or(|(least, _)| cosine > least + 1e-4);
         if better {
             best = Some((cosine, packed));
         }
-        if cosine >= target || candidates.is_empty() {
+        if enough || candidates.is_empty() {
             break;
         }
     }
@@ -227,6 +232,10 @@ pub fn pack(
 /// Inputs that say whether a precision is enough, and how often it is raised.
 const JUDGES: usize = 64;
 const TRIES: usize = 4;
+
+/// Outputs that are too few for a cosine, and the signal over noise that is asked of those instead.
+const FEW: usize = 8;
+const CLEAR_DB: f64 = 20.0;
 
 /// The pack with these tensors in int16.
 fn integers(

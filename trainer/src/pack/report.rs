@@ -181,7 +181,7 @@ impl Report {
         line(
             "arena",
             format!(
-                "{} bytes (no plan can need less than {})",
+                "{} bytes, input and scratch included; {} live at once without scratch",
                 self.arena, self.lower_bound
             ),
         );
