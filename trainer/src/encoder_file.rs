@@ -206,6 +206,8 @@ fn cut_softmax(proto: &mut ModelProto) {
     let Some(graph) = proto.graph.as_mut() else {
         return;
     };
+    // Of several outputs the first is the encoder's.
+    graph.output.truncate(1);
     let Some(output) = graph.output.first_mut() else {
         return;
     };

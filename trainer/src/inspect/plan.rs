@@ -66,6 +66,10 @@ impl<'a> Plan<'a> {
         let value_by_value = match layer.kind() {
             Some(LayerKind::Add | LayerKind::Mul) => inputs(layer).any(over),
             Some(LayerKind::Lookup | LayerKind::Clamp) => over(input),
+            Some(LayerKind::Depthwise) => {
+                let (from, to) = (&self.tensors[input], &self.tensors[output]);
+                over(input) && geometry::takes_place(layer, from, to)
+            }
             _ => layer.adds() && over(usize::from(layer.second_input)),
         };
         if value_by_value {

@@ -59,6 +59,7 @@ fn hungriest(pack: &EncoderPack<'_>) -> (usize, usize) {
         let scratch = geometry::scratch_bytes(layer, input, output);
         let apart = input.bytes() + output.bytes();
         let together = match geometry::least_gap(layer, input, output) {
+            _ if geometry::takes_place(layer, input, output) => output.bytes(),
             Some(gap) => output.bytes().max(gap + input.bytes()).min(apart),
             None => apart,
         };
