@@ -40,6 +40,11 @@ fn the_commands_of_the_readme_run() {
         let Some(arguments) = line.strip_prefix("headstart ") else {
             continue;
         };
+        // Other people's networks and their inputs have no committed slice.
+        if arguments.contains("models/data/inputs/") {
+            println!("skipped: {line}");
+            continue;
+        }
         let arguments = arguments
             .replace("pretrain.npz", "unseen.npz")
             .replace("full.npz", "unseen.npz")
