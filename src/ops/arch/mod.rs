@@ -2,6 +2,8 @@
 //! same processor laid out, so the layout is its own affair; the values are not: every
 //! implementation gives the bits of [`Portable`].
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 #[cfg(armv7em)]
 mod armv7em;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -14,7 +16,7 @@ mod x86_64;
 
 pub(super) use portable::{Portable, put};
 
-use super::{Layer, dispatch};
+use super::Layer;
 use crate::pack::{Channel, LayerKind};
 use crate::quantize::{OutputStage, Sum};
 
@@ -166,12 +168,14 @@ pub(super) trait Arch {
 /// Runs a layer as this processor does it best.
 pub(super) fn native<const BITS: u32>(kind: LayerKind, layer: &Layer<'_>, arena: &mut [i8]) {
     #[cfg(armv7em)]
-    return dispatch::<BITS, armv7em::Armv7em>(kind, layer, arena);
+    return super::dispatch::<BITS, armv7em::Armv7em>(kind, layer, arena);
     #[cfg(target_arch = "x86_64")]
     match x86_64::level() {
-        x86_64::Level::Portable => dispatch::<BITS, Portable>(kind, layer, arena),
+        x86_64::Level::Portable => super::dispatch::<BITS, Portable>(kind, layer, arena),
         level => x86_64::run::<BITS>(level, kind, layer, arena),
     }
-    #[cfg(not(any(armv7em, target_arch = "x86_64")))]
-    dispatch::<BITS, Portable>(kind, layer, arena);
+    #[cfg(target_arch = "aarch64")]
+    aarch64::run::<BITS>(kind, layer, arena);
+    #[cfg(not(any(armv7em, target_arch = "x86_64", target_arch = "aarch64")))]
+    super::dispatch::<BITS, Portable>(kind, layer, arena);
 }

@@ -46,7 +46,11 @@ fn pick<T: Copy>(random: &mut Random, from: &[T]) -> T {
 
 /// Kernel, stride, dilation, padding, input and output of one direction.
 fn axis(dilated: bool, random: &mut Random) -> [u16; 6] {
-    let kernel = random.size(1, 5);
+    let kernel = if random.once_in(40) {
+        9
+    } else {
+        random.size(1, 5)
+    };
     let dilation = if dilated { random.size(1, 3) } else { 1 };
     let stride = pick(random, &[1, 1, 2, 3]);
     let reach = (kernel - 1) * dilation;

@@ -66,8 +66,8 @@ pub(in crate::ops::arch) fn check(planes: &Planes<'_>) {
     let reach = |i: usize, outputs: usize| {
         (outputs - 1) * planes.stride[i] + (planes.kernel[i] - 1) * planes.dilation[i]
     };
-    let last = reach(0, planes.height) * planes.columns
-        + reach(1, planes.width.next_multiple_of(2));
+    let last =
+        reach(0, planes.height) * planes.columns + reach(1, planes.width.next_multiple_of(2));
     let channels = planes.stage.channels.len();
     assert!(GROUP * (last + 1) <= 4 * planes.planes.len());
     assert!(planes.count <= GROUP && planes.first + planes.count <= channels);
@@ -91,7 +91,12 @@ fn sum(planes: &Planes<'_>, elements: &[[i8; GROUP]], lane: usize, y: usize, x: 
 }
 
 /// Writes neighbouring pixels' outputs where the stage is not plain; biases are in `sums` already.
-pub(in crate::ops::arch) fn write_any(planes: &Planes<'_>, sums: &[[i32; GROUP]], at: usize, out: &mut [i8]) {
+pub(in crate::ops::arch) fn write_any(
+    planes: &Planes<'_>,
+    sums: &[[i32; GROUP]],
+    at: usize,
+    out: &mut [i8],
+) {
     let channels = planes.stage.channels.len();
     for (pixel, sums) in sums.iter().enumerate() {
         for (lane, &acc) in sums.iter().enumerate().take(planes.count) {

@@ -1,6 +1,7 @@
-//! Convolutions and dense layers where memory is no concern: from int8 to int8, plain stage: eight pixels at a time, whose
-//! windows are read where they lie in the input. Only windows that reach into the padding, or whose
-//! rows are no multiple of four values, are laid into the scratch first.
+//! Convolutions and dense layers on processors with wide vectors and a stack: from int8 to int8 with
+//! a plain stage, eight pixels at a time, whose windows are read where they lie in the input. Only
+//! windows that reach into the padding, or whose rows are no multiple of four values, are laid into
+//! the scratch first. Other layers go the common way.
 //!
 //! All outputs of eight pixels wait in a buffer until the last window was read, so that the output
 //! may take the place of input, as [`geometry`] allows.
@@ -64,6 +65,7 @@ pub(super) struct Added {
     pub(super) shift: u32,
 }
 
+#[cfg(target_arch = "x86_64")]
 impl Added {
     pub(super) const NOTHING: Added = Added {
         at: core::ptr::null(),

@@ -4,8 +4,8 @@
 
 use core::arch::x86_64::*;
 
-use super::avx2::{Stage, scale};
 use super::super::direct::eight::{self, GROUP, write_any};
+use super::avx2::{Stage, scale};
 use super::{Planes, depthwise_vnni};
 use crate::pack::Channel;
 
