@@ -23,7 +23,12 @@ pub(super) fn run(layer: &Layer<'_>, arena: &mut [i8]) {
             let scaled = scale(value, multiplier, u32::from(record.shift));
             let value = scaled.saturating_add(i32::from(output.zero_point));
             let value = value.clamp(i32::from(record.low), i32::from(record.high));
-            write(arena, output, i / channels * width + at + i % channels, value);
+            write(
+                arena,
+                output,
+                i / channels * width + at + i % channels,
+                value,
+            );
         }
     }
 }

@@ -4,10 +4,10 @@
 //! zero point: as many rows as a stripe of output needs. Along a plane neighbouring values are
 //! neighbours in memory, which channels-last input is not.
 
+use super::Layer;
 use super::arch::{Arch, PlaneRows, Planes};
 use super::geometry;
 use super::memory::Memory;
-use super::Layer;
 use crate::pack::ElementKind;
 
 pub(super) fn run<A: Arch>(layer: &Layer<'_>, arena: &mut [i8]) {
@@ -18,7 +18,10 @@ pub(super) fn run<A: Arch>(layer: &Layer<'_>, arena: &mut [i8]) {
     let stage = layer.stage();
     let (rows, columns) = geometry::plane(record, output);
     let element = usize::from(output.element);
-    let (width, stripe) = (usize::from(output.width), usize::from(record.at_once.max(1)));
+    let (width, stripe) = (
+        usize::from(output.width),
+        usize::from(record.at_once.max(1)),
+    );
     let mut memory = layer.memory(arena);
     for y in (0..usize::from(output.height)).step_by(stripe) {
         let height = stripe.min(usize::from(output.height) - y);
@@ -86,7 +89,12 @@ fn gather<A: Arch>(
             at: above * columns + left,
             columns,
         };
-        A::lay_plane(planes, size, &rows, &input[source * line * channels + channel..]);
+        A::lay_plane(
+            planes,
+            size,
+            &rows,
+            &input[source * line * channels + channel..],
+        );
     };
     if each == 1 {
         take(0, count, first);

@@ -11,7 +11,8 @@ mod check;
 mod record;
 
 pub use record::{
-    CRC_FROM, Channel, ElementKind, LayerKind, LayerRecord, MAGIC, NO_TENSOR, PackHeader, TensorRecord,
+    CRC_FROM, Channel, ElementKind, LayerKind, LayerRecord, MAGIC, NO_TENSOR, PackHeader,
+    TensorRecord,
 };
 
 use crate::frontend::SensorWindow;
@@ -150,7 +151,9 @@ impl Fault {
             Fault::ReadBeforeWrite => "layer reads a tensor that nothing wrote yet",
             Fault::WrittenTwice => "layer writes a tensor that is already written",
             Fault::Overlap => "layer overwrites bytes that are still needed",
-            Fault::Scratch => "layer whose scratch is outside the arena or over bytes that are needed",
+            Fault::Scratch => {
+                "layer whose scratch is outside the arena or over bytes that are needed"
+            }
             Fault::LayerShape => "layer with shapes that do not fit each other",
             Fault::LayerData => "layer with weights outside the file, or where only zeros belong",
             Fault::OutputStage => "layer with an impossible output range or shift",

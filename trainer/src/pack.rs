@@ -259,7 +259,14 @@ fn integers(
         .map(|l| quantize::layer(&graph, l, &scales))
         .collect::<Result<_, _>>()?;
     let layout = layout(&graph, &scales, options.ram)?;
-    let bytes = write(encoder, &graph, &scales, &layers, &layout, options.no_background)?;
+    let bytes = write(
+        encoder,
+        &graph,
+        &scales,
+        &layers,
+        &layout,
+        options.no_background,
+    )?;
     // The device's own check has the last word.
     let aligned = Aligned::new(&bytes);
     headstart::EncoderPack::new(aligned.bytes())

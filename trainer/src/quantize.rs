@@ -297,7 +297,9 @@ impl QuantizedLayer {
         let multipliers = self.multipliers.iter_mut();
         multipliers.for_each(|m| *m <<= room);
         let unit = f64::from(1u32 << SHIFT);
-        self.factors[1] = (second.step / output.step * unit).round().min(f64::from(1 << 23)) as i32;
+        self.factors[1] = (second.step / output.step * unit)
+            .round()
+            .min(f64::from(1 << 23)) as i32;
         self.bias = (output.zero_point << SHIFT) - second.zero_point * self.factors[1];
         self.add_shifts = [SHIFT - room - short, SHIFT];
     }

@@ -104,7 +104,10 @@ pub fn report(
     }
     // The front end ran before the first layer: once more, alone.
     let begin = count();
-    pack.frontend().run(counts, &mut bytemuck::cast_slice_mut::<u32, i8>(&mut memory.arena)[pack.tensors()[0].place()]);
+    pack.frontend().run(
+        counts,
+        &mut bytemuck::cast_slice_mut::<u32, i8>(&mut memory.arena)[pack.tensors()[0].place()],
+    );
     front += count().wrapping_sub(begin);
     instructions[0] = instructions[0].wrapping_sub(front);
     let (mut macs, mut sum) = (0, 0u32);
@@ -113,7 +116,11 @@ pub fn report(
         let (input, output) = (tensor(layer.input), tensor(layer.output));
         let work = multiply_accumulates(layer, input, output);
         let kind = layer.kind().map_or("?", LayerKind::name);
-        let adds = if layer.adds() && kind != "Add" { "+Add" } else { "" };
+        let adds = if layer.adds() && kind != "Add" {
+            "+Add"
+        } else {
+            ""
+        };
         let shape = |t: &TensorRecord| (t.height, t.width, t.channels);
         let ((a, b, c), (d, e, f)) = (shape(input), shape(output));
         writeln!(
@@ -126,7 +133,11 @@ pub fn report(
         sum = sum.wrapping_add(instructions[i]);
     }
     writeln!(out, "macs {macs}\ninstructions {sum}\nfrontend {front}")?;
-    writeln!(out, "arena {}\ndim {dim}\nresult {digest:08x}", pack.arena_bytes())?;
+    writeln!(
+        out,
+        "arena {}\ndim {dim}\nresult {digest:08x}",
+        pack.arena_bytes()
+    )?;
     Ok(())
 }
 

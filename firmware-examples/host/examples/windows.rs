@@ -11,7 +11,9 @@ use headstart::EncoderPack;
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args_os().nth(1).ok_or("usage: windows FOLDER")?;
     let folder = PathBuf::from(folder);
-    let rank = EncoderPack::new(data::PACK)?.background().map_or(0, |b| b.rank);
+    let rank = EncoderPack::new(data::PACK)?
+        .background()
+        .map_or(0, |b| b.rank);
 
     let mut header = String::new();
     let numbers = [

@@ -49,7 +49,11 @@ fn tensor(shape: [u16; 3], element: u8, zero_point: i8) -> TensorRecord {
 
 /// One axis of a window: kernel, stride, dilation, padding, input, output.
 fn axis(random: &mut Random, same: bool, most: u16) -> [u16; 6] {
-    let kernel = if same { 2 * random.size(0, 2) + 1 } else { random.size(1, 5) };
+    let kernel = if same {
+        2 * random.size(0, 2) + 1
+    } else {
+        random.size(1, 5)
+    };
     let dilation = if random.once_in(4) { 2 } else { 1 };
     let reach = (kernel - 1) * dilation;
     if same {
@@ -75,7 +79,11 @@ pub fn write(kind: LayerKind, random: &mut Random, bytes: &mut [u8]) -> usize {
         LayerKind::Conv if !adds && random.once_in(6) => random.size(2, 3),
         _ => 1,
     };
-    let depth = if kind == LayerKind::Depthwise { 1 } else { random.size(1, 24) };
+    let depth = if kind == LayerKind::Depthwise {
+        1
+    } else {
+        random.size(1, 24)
+    };
     let inputs = groups * depth;
     let outputs = match kind {
         _ if adds => inputs,
@@ -86,17 +94,37 @@ pub fn write(kind: LayerKind, random: &mut Random, bytes: &mut [u8]) -> usize {
     let element = if adds || !random.once_in(4) { 1 } else { 2 };
     let any = |random: &mut Random| random.range(-128, 127) as i8;
     let input = tensor([down[4], across[4], inputs], 1, any(random));
-    let shape = if dense { [1, 1, outputs] } else { [down[5], across[5], outputs] };
+    let shape = if dense {
+        [1, 1, outputs]
+    } else {
+        [down[5], across[5], outputs]
+    };
     let output = tensor(shape, element, any(random));
-    let limits = if element == 1 { (-128, 127) } else { (-32768, 32767) };
+    let limits = if element == 1 {
+        (-128, 127)
+    } else {
+        (-32768, 32767)
+    };
     let plain = !random.once_in(3);
-    let low = if plain { limits.0 } else { random.range(limits.0, limits.1) };
+    let low = if plain {
+        limits.0
+    } else {
+        random.range(limits.0, limits.1)
+    };
     let point = dense.then_some(1);
     let mut layer = LayerRecord {
         kind: kind as u8,
-        shift: if plain { 32 } else { random.range(20, 47) as u8 },
+        shift: if plain {
+            32
+        } else {
+            random.range(20, 47) as u8
+        },
         low: low as i16,
-        high: if plain { limits.1 } else { random.range(low, limits.1) } as i16,
+        high: if plain {
+            limits.1
+        } else {
+            random.range(low, limits.1)
+        } as i16,
         input: 0,
         second_input: NO_TENSOR,
         output: 1,
@@ -157,7 +185,11 @@ pub fn write(kind: LayerKind, random: &mut Random, bytes: &mut [u8]) -> usize {
         tensors[1] = output;
     }
     let taps = usize::from(layer.kernel_height) * usize::from(layer.kernel_width);
-    let area = if dense { input.len() } else { taps * usize::from(depth) };
+    let area = if dense {
+        input.len()
+    } else {
+        taps * usize::from(depth)
+    };
     if area * usize::from(outputs) > LARGEST || output.len() > 2048 {
         return 0;
     }
@@ -186,7 +218,10 @@ pub fn write(kind: LayerKind, random: &mut Random, bytes: &mut [u8]) -> usize {
     let frontend_at = out.add(bytemuck::bytes_of(&front));
     for _ in 0..inputs {
         // Counts pass unchanged: (count * 2 + 0 + 1) >> 1.
-        let same = ChannelScale { multiplier: 2, bias: 0 };
+        let same = ChannelScale {
+            multiplier: 2,
+            bias: 0,
+        };
         let at = out.length;
         out.length += size_of::<ChannelScale>();
         out.bytes[at..out.length].copy_from_slice(bytemuck::bytes_of(&same));
@@ -277,15 +312,27 @@ fn parameters(
     let extreme = random.once_in(8);
     for (i, weight) in out.bytes[at..at + count].iter_mut().enumerate() {
         let value = if extreme { 0x80 } else { random.bits() as u8 };
-        *weight = if fills_up(i, layer, input, output) { 0 } else { value };
+        *weight = if fills_up(i, layer, input, output) {
+            0
+        } else {
+            value
+        };
     }
     layer.weights_at = at as u32;
     let at = out.reserve(channels * size_of::<Channel>());
     let tame = !random.once_in(3);
     for i in 0..channels {
         let channel = Channel {
-            bias: if tame { random.range(-9999, 9999) } else { random.word() },
-            multiplier: if tame { random.range(0, 1 << 24) } else { random.word() },
+            bias: if tame {
+                random.range(-9999, 9999)
+            } else {
+                random.word()
+            },
+            multiplier: if tame {
+                random.range(0, 1 << 24)
+            } else {
+                random.word()
+            },
         };
         let from = at + i * size_of::<Channel>();
         out.bytes[from..from + size_of::<Channel>()].copy_from_slice(bytemuck::bytes_of(&channel));

@@ -76,7 +76,11 @@ pub fn compare(cases: u32, memory: &mut Memory, out: &mut impl Write) -> Result<
                 done += 1;
             }
         }
-        writeln!(out, "{:<10} {cases} cases equal, digest {digest:08x}", kind.name())?;
+        writeln!(
+            out,
+            "{:<10} {cases} cases equal, digest {digest:08x}",
+            kind.name()
+        )?;
     }
     Ok(())
 }
@@ -101,14 +105,23 @@ fn one(
         .ok_or(Fault::TooLarge(number))?;
     let extreme = random.once_in(8);
     for count in counts.iter_mut() {
-        *count = if extreme { -128 } else { random.range(-128, 127) as i16 };
+        *count = if extreme {
+            -128
+        } else {
+            random.range(-128, 127) as i16
+        };
     }
     let place = pack.embedding_tensor().place();
     let expected = memory
         .expected
         .get_mut(..place.len())
         .ok_or(Fault::TooLarge(number))?;
-    expected.copy_from_slice(run::<PortableKernels>(pack, &mut memory.arena, counts, number)?);
+    expected.copy_from_slice(run::<PortableKernels>(
+        pack,
+        &mut memory.arena,
+        counts,
+        number,
+    )?);
     let found = run::<AllKernels>(pack, &mut memory.arena, counts, number)?;
     for (i, (&a, &b)) in found.iter().zip(expected.iter()).enumerate() {
         if a != b {
@@ -129,9 +142,10 @@ fn run<'a, K: Kernels>(
     let words = pack.arena_bytes().div_ceil(4);
     let arena = arena.get_mut(..words).ok_or(Fault::TooLarge(number))?;
     arena.fill(0xA5A5_5A5A);
-    let mut encoder =
-        PackedEncoder::<K>::new(pack, arena).map_err(|_| Fault::TooLarge(number))?;
-    encoder.run(counts, |_, _| {}).map_err(|_| Fault::TooLarge(number))?;
+    let mut encoder = PackedEncoder::<K>::new(pack, arena).map_err(|_| Fault::TooLarge(number))?;
+    encoder
+        .run(counts, |_, _| {})
+        .map_err(|_| Fault::TooLarge(number))?;
     let place = pack.embedding_tensor().place();
     Ok(&bytemuck::cast_slice(&*arena)[place])
 }

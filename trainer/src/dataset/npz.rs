@@ -76,7 +76,9 @@ fn layout(shape: &[u64]) -> Result<Layout, Fault> {
         _ => Err(Fault::Shape {
             array: "x",
             found: shape.to_vec(),
-            wanted: "[rows, channels], [windows, rows, channels] or [windows, height, width, channels]".into(),
+            wanted:
+                "[rows, channels], [windows, rows, channels] or [windows, height, width, channels]"
+                    .into(),
         }),
     }
 }

@@ -247,8 +247,12 @@ pub(super) fn raw_rows(
 ) -> anyhow::Result<Vec<Vec<f32>>> {
     let mut rows = Vec::with_capacity(windows.len());
     for batch in windows.chunks(BATCH) {
-        let input =
-            |w: &Window| frontend.input(&frontend.counts(data.window(w.start, frontend.window)), false);
+        let input = |w: &Window| {
+            frontend.input(
+                &frontend.counts(data.window(w.start, frontend.window)),
+                false,
+            )
+        };
         let inputs: Vec<f32> = batch.iter().flat_map(input).collect();
         rows.extend(encoder.embed(&inputs)?);
         progress.add(batch.len());

@@ -27,7 +27,10 @@ impl Reader {
         match values.len() {
             1 => Ok(vec![values[0]; channels]),
             n if n == channels => Ok(values.to_vec()),
-            _ => Err(unsupported(node, "its constant must be one number or one a channel")),
+            _ => Err(unsupported(
+                node,
+                "its constant must be one number or one a channel",
+            )),
         }
     }
 
@@ -89,7 +92,10 @@ impl Reader {
         let inputs = vec![self.input(node, 0)?, self.input(node, 1)?];
         let shape = self.tensors[inputs[0]].shape;
         if minus || self.tensors[inputs[1]].shape != shape {
-            return Err(unsupported(node, "both inputs must be added and have one shape"));
+            return Err(unsupported(
+                node,
+                "both inputs must be added and have one shape",
+            ));
         }
         self.layer(node, Op::Add, inputs, shape)
     }
@@ -99,7 +105,10 @@ impl Reader {
         let divide = node.op_type == "Div";
         if let Some((input, mut values, first)) = self.with_constant(node) {
             if divide && first {
-                return Err(unsupported(node, "a constant over an activation is not packed"));
+                return Err(unsupported(
+                    node,
+                    "a constant over an activation is not packed",
+                ));
             }
             if divide {
                 values.iter_mut().for_each(|v| *v = 1.0 / *v);
@@ -154,7 +163,14 @@ impl Reader {
         };
         if let [value] = values[..] {
             let [low, high] = bounds(value);
-            return self.activation(node, Activation { low, high, ..Activation::NONE });
+            return self.activation(
+                node,
+                Activation {
+                    low,
+                    high,
+                    ..Activation::NONE
+                },
+            );
         }
         let shape = self.tensors[input].shape;
         let values = self.per_channel(node, &values, shape[2])?;
@@ -167,8 +183,14 @@ impl Reader {
         let list = |at| self.constant(node, at).map(|(_, values)| values);
         let (gamma, beta, mean, variance) = (list(1)?, list(2)?, list(3)?, list(4)?);
         let channels = self.tensors[input].shape[2];
-        if [&gamma, &beta, &mean, &variance].iter().any(|l| l.len() != channels) {
-            return Err(invalid(node, "its statistics do not fit its input's channels"));
+        if [&gamma, &beta, &mean, &variance]
+            .iter()
+            .any(|l| l.len() != channels)
+        {
+            return Err(invalid(
+                node,
+                "its statistics do not fit its input's channels",
+            ));
         }
         let epsilon = super::read::float(node, "epsilon").unwrap_or(1e-5);
         let scale: Vec<f32> = gamma
@@ -176,11 +198,17 @@ impl Reader {
             .zip(&variance)
             .map(|(g, v)| g / (v + epsilon).sqrt())
             .collect();
-        let shift = (0..channels).map(|c| beta[c] - mean[c] * scale[c]).collect();
+        let shift = (0..channels)
+            .map(|c| beta[c] - mean[c] * scale[c])
+            .collect();
         self.affine(node, input, scale, shift)
     }
 
-    pub(super) fn lookup(&mut self, node: &NodeProto, function: Function) -> Result<(), GraphError> {
+    pub(super) fn lookup(
+        &mut self,
+        node: &NodeProto,
+        function: Function,
+    ) -> Result<(), GraphError> {
         let input = self.input(node, 0)?;
         let shape = self.tensors[input].shape;
         self.layer(node, Op::Lookup(function), vec![input], shape)
@@ -209,7 +237,11 @@ impl Reader {
         let input = self.input(node, 0)?;
         let shape = self.tensors[input].shape;
         let pads = if node.input.len() > 1 {
-            self.constant(node, 1)?.1.iter().map(|&v| v as usize).collect()
+            self.constant(node, 1)?
+                .1
+                .iter()
+                .map(|&v| v as usize)
+                .collect()
         } else {
             ints(node, "pads")
         };
@@ -240,13 +272,22 @@ impl Reader {
         let input = self.input(node, 0)?;
         let [height, width, channels] = self.tensors[input].shape;
         let mut axes = match node.input.get(1) {
-            Some(_) => self.constant(node, 1)?.1.iter().map(|&v| v as i64).collect(),
+            Some(_) => self
+                .constant(node, 1)?
+                .1
+                .iter()
+                .map(|&v| v as i64)
+                .collect(),
             None => super::read::signed(node, "axes"),
         };
-        axes.iter_mut().for_each(|a| *a = if *a < 0 { *a + 4 } else { *a });
+        axes.iter_mut()
+            .for_each(|a| *a = if *a < 0 { *a + 4 } else { *a });
         axes.sort_unstable();
         if axes != [2, 3] && axes != [2] {
-            return Err(unsupported(node, "only the mean over height and width is packed"));
+            return Err(unsupported(
+                node,
+                "only the mean over height and width is packed",
+            ));
         }
         let window = Window {
             kernel: [height, width],
@@ -289,7 +330,11 @@ impl Reader {
             let table = matches!(l.op, Op::Lookup(_) | Op::Clamp(_) | Op::Pad(_));
             !read && !table && (next.slope == 1.0 || (sums && l.activation == Activation::NONE))
         };
-        let found = self.layers.iter_mut().find(|l| l.output == input).filter(free);
+        let found = self
+            .layers
+            .iter_mut()
+            .find(|l| l.output == input)
+            .filter(free);
         let Some(layer) = found else {
             let channels = self.tensors[input].shape[2];
             self.affine(node, input, vec![1.0; channels], vec![0.0; channels])?;

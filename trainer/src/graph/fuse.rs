@@ -12,7 +12,10 @@ pub(super) fn fuse(mut graph: Graph) -> Graph {
 fn pad_into_window(graph: &mut Graph) -> bool {
     let found = graph.layers.iter().enumerate().find_map(|(i, layer)| {
         let Op::Pad(pad) = layer.op else { return None };
-        let reader = graph.layers.iter().position(|l| l.inputs.contains(&layer.output))?;
+        let reader = graph
+            .layers
+            .iter()
+            .position(|l| l.inputs.contains(&layer.output))?;
         let only = graph.readers(layer.output) == 1 && layer.output != graph.embedding;
         (only && layer.activation == Activation::NONE).then_some((i, reader, pad))
     });

@@ -410,7 +410,11 @@ pub(super) fn floats(tensor: &TensorProto) -> Option<Constant> {
 }
 
 fn words<const N: usize>(raw: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-    raw.as_chunks().0.iter().map(|&bytes| value(bytes)).collect()
+    raw.as_chunks()
+        .0
+        .iter()
+        .map(|&bytes| value(bytes))
+        .collect()
 }
 
 /// Kernel, stride and padding of a node whose pads name all sides.

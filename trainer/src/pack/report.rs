@@ -52,7 +52,8 @@ impl Quality {
     /// Compares `packed` with `float`, a row an input; `centre` is the pack's.
     pub fn of(packed: &[Vec<f64>], float: &[Vec<f64>], centre: &[f64]) -> Quality {
         let pairs = || packed.iter().zip(float);
-        let less = |row: &[f64]| -> Vec<f64> { row.iter().zip(centre).map(|(v, c)| v - c).collect() };
+        let less =
+            |row: &[f64]| -> Vec<f64> { row.iter().zip(centre).map(|(v, c)| v - c).collect() };
         let cosines: Vec<f64> = pairs().map(|(p, f)| cosine(&less(p), &less(f))).collect();
         let both = || pairs().flat_map(|(p, f)| p.iter().zip(f));
         let noise: f64 = both().map(|(p, f)| (p - f).powi(2)).sum();
@@ -67,7 +68,10 @@ impl Quality {
             cosine: cosines.iter().sum::<f64>() / cosines.len().max(1) as f64,
             worst_cosine: cosines.iter().copied().fold(1.0, f64::min),
             sqnr_db: 10.0 * (signal / noise.max(1e-30)).log10(),
-            agreement: part(qualified.iter().filter(|&&same| same).count(), qualified.len()),
+            agreement: part(
+                qualified.iter().filter(|&&same| same).count(),
+                qualified.len(),
+            ),
             qualify: part(qualified.len(), float.len()),
         }
     }

@@ -19,7 +19,10 @@ fn may_be_wide(graph: &Graph, tensor: usize) -> bool {
     let written = graph.layers.iter().filter(|l| l.output == tensor);
     let mut readers = graph.layers.iter().filter(|l| l.inputs.contains(&tensor));
     let writes = |l: &Layer| {
-        !matches!(l.op, Op::MaxPool(_) | Op::Clamp(_) | Op::Pad(_) | Op::Lookup(_))
+        !matches!(
+            l.op,
+            Op::MaxPool(_) | Op::Clamp(_) | Op::Pad(_) | Op::Lookup(_)
+        )
     };
     let reads = |l: &Layer| match &l.op {
         Op::Conv(_, weights) | Op::Dense(weights) => {
@@ -39,7 +42,12 @@ fn largest_sum(weights: &Weights) -> i64 {
         let integer = |v: &f32| (v / largest * 127.0).round().abs() as i64;
         values.iter().map(integer).sum()
     };
-    weights.values.chunks(filter.max(1)).map(sum).max().unwrap_or(0)
+    weights
+        .values
+        .chunks(filter.max(1))
+        .map(sum)
+        .max()
+        .unwrap_or(0)
 }
 
 /// Noise over signal of a tensor in a scale.

@@ -52,8 +52,9 @@ mod board {
     extern "C" fn virt_main() -> ! {
         // SAFETY: the board has RAM in both places, apart from each other and from the program;
         // every pattern of bits is a `Memory`.
-        let outcome = unsafe { bench::pack_at(PACK) }
-            .and_then(|pack| bench::report(pack, unsafe { &mut *MEMORY }, virt::instructions, &mut Uart));
+        let outcome = unsafe { bench::pack_at(PACK) }.and_then(|pack| {
+            bench::report(pack, unsafe { &mut *MEMORY }, virt::instructions, &mut Uart)
+        });
         if let Err(fault) = &outcome {
             let _ = writeln!(Uart, "error: {fault:?}");
         }
@@ -68,5 +69,7 @@ mod board {
 
 #[cfg(not(target_os = "none"))]
 fn main() {
-    println!("firmware-examples/bench/run builds this for an emulated board; `headstart bench` measures here");
+    println!(
+        "firmware-examples/bench/run builds this for an emulated board; `headstart bench` measures here"
+    );
 }

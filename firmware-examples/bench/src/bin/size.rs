@@ -56,9 +56,7 @@ mod board {
             return;
         };
         let (length, dim) = (encoder.input_len(), encoder.dim());
-        if let (Some(counts), Some(embedding)) =
-            (counts.get(..length), embedding.get_mut(..dim))
-        {
+        if let (Some(counts), Some(embedding)) = (counts.get(..length), embedding.get_mut(..dim)) {
             let _ = core::hint::black_box(encoder.embed(counts, embedding).is_ok());
         }
     }

@@ -128,11 +128,21 @@ fn slide(planes: &Planes<'_>, lane: usize, out: &mut [i8]) {
 macro_rules! two {
     ($row:literal, $first:literal, $last:literal) => {
         concat!(
-            "ldrd r11, r12, [", $row, "], #4\n",
-            "smlad r9, r11, ", $first, ", r9\n",
-            "smlabt r9, r12, ", $last, ", r9\n",
-            "smlatb r10, r11, ", $first, ", r10\n",
-            "smlad r10, r12, ", $last, ", r10"
+            "ldrd r11, r12, [",
+            $row,
+            "], #4\n",
+            "smlad r9, r11, ",
+            $first,
+            ", r9\n",
+            "smlabt r9, r12, ",
+            $last,
+            ", r9\n",
+            "smlatb r10, r11, ",
+            $first,
+            ", r10\n",
+            "smlad r10, r12, ",
+            $last,
+            ", r10"
         )
     };
 }
@@ -141,9 +151,15 @@ macro_rules! two {
 macro_rules! one {
     ($row:literal, $first:literal, $last:literal) => {
         concat!(
-            "ldrd r11, r12, [", $row, "], #4\n",
-            "smlad r9, r11, ", $first, ", r9\n",
-            "smlabt r9, r12, ", $last, ", r9"
+            "ldrd r11, r12, [",
+            $row,
+            "], #4\n",
+            "smlad r9, r11, ",
+            $first,
+            ", r9\n",
+            "smlabt r9, r12, ",
+            $last,
+            ", r9"
         )
     };
 }
