@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 
 mod depthwise;
+mod five;
 mod gather;
 mod tile;
 
