@@ -89,7 +89,7 @@ pub enum EncoderFileError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// Not ONNX, or cut short.
-    #[error("not an ONNX file, or cut short ({0})")]
+    #[error("not an ONNX file, or cut short")]
     NotOnnx(#[from] prost::DecodeError),
     /// ONNX, but not an encoder of ours.
     #[error("the metadata has no `headstart.{0}`: not written by `headstart pretrain`")]
