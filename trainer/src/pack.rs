@@ -22,6 +22,7 @@ use crate::quantize::{self, Seen};
 
 pub use few_shot::{FewShot, measure as few_shot};
 pub use layout::{Layout, layout};
+pub use report::{Quality, quality};
 pub use writer::write;
 
 /// Quantise an encoder to int8 for microcontrollers
@@ -133,16 +134,23 @@ pub fn inputs(
         Some(data) => calibration_windows(&encoder, data, most)?,
         None => noise(&encoder),
     };
+    measure_outputs(&mut encoder, &windows)?;
+    Ok((encoder, windows))
+}
+
+/// Chooses the step and the centre of the outputs of a network that brings neither.
+pub fn measure_outputs(encoder: &mut EncoderFile, windows: &[Vec<i16>]) -> anyhow::Result<()> {
     if encoder.embedding_step == 0.0 {
         let input: Vec<f32> = windows.iter().flat_map(|w| encoder.input(w)).collect();
-        let raw = FloatEncoder::new(&encoder)?.embed(&input)?;
+        let raw = FloatEncoder::new(encoder)?.embed(&input)?;
         let largest = raw.iter().flatten().fold(0.0f32, |m, v| m.max(v.abs()));
         // Room for half as much again in 16 bits.
         encoder.embedding_step = largest.max(1e-6) * 1.5 / 32767.0;
+        let dim = raw.first().map_or(0, Vec::len);
         let mean = |d: usize| raw.iter().map(|r| r[d]).sum::<f32>() / raw.len() as f32;
-        encoder.centre = Some((0..raw[0].len()).map(mean).collect());
+        encoder.centre = Some((0..dim).map(mean).collect());
     }
-    Ok((encoder, windows))
+    Ok(())
 }
 
 /// Inputs of no meaning, the same in every run.

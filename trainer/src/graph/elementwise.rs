@@ -34,9 +34,9 @@ impl Reader {
         }
     }
 
-    /// The layer that wrote `tensor`, where nothing has read that yet and no activation follows.
+    /// The layer that wrote `tensor`, where nothing else reads that and no activation follows.
     fn open_layer(&mut self, tensor: usize) -> Option<&mut Layer> {
-        let read = self.layers.iter().any(|l| l.inputs.contains(&tensor));
+        let read = self.shared.contains(&tensor);
         let layer = self.layers.iter_mut().find(|l| l.output == tensor)?;
         (!read && layer.activation == Activation::NONE).then_some(layer)
     }
@@ -128,7 +128,7 @@ impl Reader {
         let found = swish(a, b, &self.layers).map(|i| (i, a));
         if let Some((at, from)) = found.or(swish(b, a, &self.layers).map(|i| (i, b))) {
             let gate = self.layers[at].output;
-            if !self.layers.iter().any(|l| l.inputs.contains(&gate)) {
+            if !self.shared.contains(&gate) {
                 self.layers.remove(at);
                 let shape = self.tensors[from].shape;
                 return self.layer(node, Op::Lookup(Function::Swish), vec![from], shape);
@@ -323,7 +323,7 @@ impl Reader {
     ) -> Result<(), GraphError> {
         let input = (0..node.input.len().min(2)).find_map(|at| self.input(node, at).ok());
         let input = input.ok_or_else(|| invalid(node, "its input is no activation"))?;
-        let read = self.layers.iter().any(|l| l.inputs.contains(&input));
+        let read = self.shared.contains(&input);
         let free = |l: &&mut Layer| {
             // A clamp goes behind whatever there is; a slope needs sums, and no clamp before it.
             let sums = matches!(l.op, Op::Conv(..) | Op::Depthwise(..) | Op::Dense(_));

@@ -1,6 +1,6 @@
 //! From ONNX nodes to layers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto::DataType,
@@ -19,6 +19,8 @@ pub(super) fn read(proto: &ModelProto, input: [usize; 3]) -> Result<Graph, Graph
         tensors: Vec::new(),
         layers: Vec::new(),
         by_name: HashMap::new(),
+        uses: uses(graph),
+        shared: HashSet::new(),
     };
     let first = graph
         .input
@@ -63,6 +65,19 @@ pub(super) struct Reader {
     pub(super) layers: Vec<Layer>,
     /// ONNX tensor name to index; names that differ by an identity share one.
     by_name: HashMap<String, usize>,
+    /// How often each name is read, the graph's output included.
+    uses: HashMap<String, usize>,
+    /// Tensors that more than one node reads: nothing may be fused into what wrote them.
+    pub(super) shared: HashSet<usize>,
+}
+
+fn uses(graph: &GraphProto) -> HashMap<String, usize> {
+    let read = graph.node.iter().flat_map(|n| &n.input);
+    let mut uses = HashMap::new();
+    for name in read.chain(graph.output.iter().map(|o| &o.name)) {
+        *uses.entry(name.clone()).or_default() += 1;
+    }
+    uses
 }
 
 /// Stored tensors, and what Constant and DequantizeLinear make of them.
@@ -118,8 +133,15 @@ impl Reader {
             name: name.into(),
             shape,
         });
-        self.by_name.insert(name.into(), self.tensors.len() - 1);
+        self.name(name, self.tensors.len() - 1);
         self.tensors.len() - 1
+    }
+
+    fn name(&mut self, name: &str, tensor: usize) {
+        if self.uses.get(name).is_some_and(|&uses| uses > 1) {
+            self.shared.insert(tensor);
+        }
+        self.by_name.insert(name.into(), tensor);
     }
 
     fn node(&mut self, node: &NodeProto) -> Result<(), GraphError> {
@@ -334,7 +356,7 @@ impl Reader {
 
     pub(super) fn alias(&mut self, node: &NodeProto, tensor: usize) -> Result<(), GraphError> {
         for name in node.output.iter().take(1) {
-            self.by_name.insert(name.clone(), tensor);
+            self.name(name, tensor);
         }
         Ok(())
     }

@@ -131,7 +131,7 @@ pub(super) fn measure(
 }
 
 /// How well a pack follows the float encoder on these inputs.
-pub(super) fn quality(
+pub fn quality(
     encoder: &EncoderFile,
     bytes: &[u8],
     windows: &[Vec<i16>],

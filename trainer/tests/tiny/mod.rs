@@ -21,7 +21,7 @@ pub const WINDOW: usize = 16;
 /// The length of a tiny embedding.
 pub const DIM: usize = 6;
 
-fn tensor(name: &str, dims: &[i64], seed: u32) -> TensorProto {
+pub fn tensor(name: &str, dims: &[i64], seed: u32) -> TensorProto {
     let mut state = seed;
     let length: i64 = dims.iter().product();
     let mut value = || {
@@ -37,7 +37,7 @@ fn tensor(name: &str, dims: &[i64], seed: u32) -> TensorProto {
     }
 }
 
-fn ints(name: &str, ints: &[i64]) -> AttributeProto {
+pub fn ints(name: &str, ints: &[i64]) -> AttributeProto {
     AttributeProto {
         name: name.into(),
         r#type: AttributeType::Ints as i32,
@@ -46,7 +46,7 @@ fn ints(name: &str, ints: &[i64]) -> AttributeProto {
     }
 }
 
-fn int(name: &str, i: i64) -> AttributeProto {
+pub fn int(name: &str, i: i64) -> AttributeProto {
     AttributeProto {
         name: name.into(),
         r#type: AttributeType::Int as i32,
@@ -55,7 +55,7 @@ fn int(name: &str, i: i64) -> AttributeProto {
     }
 }
 
-fn node(op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) -> NodeProto {
+pub fn node(op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) -> NodeProto {
     NodeProto {
         name: format!("{output}_{op}"),
         op_type: op.into(),
@@ -67,7 +67,7 @@ fn node(op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>)
 }
 
 /// A float tensor of any shape.
-fn value(name: &str) -> ValueInfoProto {
+pub fn value(name: &str) -> ValueInfoProto {
     let tensor = type_proto::Tensor {
         elem_type: DataType::Float as i32,
         shape: None,
