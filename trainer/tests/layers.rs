@@ -5,7 +5,7 @@
 mod tiny;
 
 use headstart_trainer::encoder_file::EncoderFile;
-use headstart_trainer::pack::{Options, pack, quality};
+use headstart_trainer::pack::{Options, measure_outputs, pack, quality};
 use prost::Message;
 use tiny::{int, ints, node, tensor};
 use tract_onnx::pb::attribute_proto::AttributeType;
@@ -161,7 +161,7 @@ fn pictures(count: usize, seed: u32) -> Vec<Vec<i16>> {
 /// How well the pack follows the float runtime.
 fn cosine(mut encoder: EncoderFile) -> f64 {
     let inputs = pictures(64, 5);
-    headstart_trainer::pack::measure_outputs(&mut encoder, &inputs).expect("it runs as floats");
+    measure_outputs(&mut encoder, &inputs).expect("it runs as floats");
     let (bytes, _) = pack(&encoder, &inputs, &Options::default()).expect("it packs");
     quality(&encoder, &bytes, &pictures(64, 6))
         .expect("it runs")
@@ -356,4 +356,33 @@ fn every_layer_of_other_peoples_networks_is_packed() {
         println!("{what}: {cosine:.4}");
         assert!(cosine >= 0.98, "{what}: {cosine}");
     }
+}
+
+#[test]
+fn activations_get_sixteen_bits_where_eight_are_not_enough() {
+    let same = || vec![ints("kernel_shape", &[3, 3]), ints("pads", &[1, 1, 1, 1])];
+    let nodes = vec![
+        node("Conv", &["x", "w", "b"], "c", same()),
+        node("Add", &["c", "x"], "s", vec![]),
+        node("Relu", &["s"], "y", vec![]),
+    ];
+    let stored = vec![
+        weights("w", &[CHANNELS, CHANNELS, 3, 3], 7),
+        tensor("b", &[CHANNELS], 8),
+    ];
+    let mut encoder = network(nodes, stored, CHANNELS);
+    let (inputs, others) = (pictures(64, 5), pictures(64, 6));
+    measure_outputs(&mut encoder, &inputs).expect("it runs as floats");
+    let measured = |cosine| {
+        let options = Options {
+            cosine,
+            ..Options::default()
+        };
+        let (bytes, layout) = pack(&encoder, &inputs, &options).expect("it packs");
+        let quality = quality(&encoder, &bytes, &others).expect("it runs");
+        (quality.cosine, layout.arena)
+    };
+    let (eight, enough, more) = (measured(None), measured(Some(0.9)), measured(Some(1.0)));
+    assert_eq!(eight, enough, "nothing changes where int8 is enough");
+    assert!(more.0 > eight.0 && more.1 > eight.1, "{eight:?} {more:?}");
 }
