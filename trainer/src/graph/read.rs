@@ -203,7 +203,10 @@ impl Reader {
                 let input = self.input(node, 0)?;
                 self.alias(node, input)
             }
-            other => Err(unsupported(node, &hint(other))),
+            _ => Err(unsupported(
+                node,
+                "run the .onnx itself on Linux, or change the network",
+            )),
         }
     }
 
@@ -540,11 +543,5 @@ pub(super) fn invalid(node: &NodeProto, why: &str) -> GraphError {
     GraphError::Invalid {
         node: name_of(node).into(),
         why: why.into(),
-    }
-}
-
-fn hint(op: &str) -> String {
-    match op {
-        _ => "run the .onnx itself on Linux, or change the network".into(),
     }
 }

@@ -16,7 +16,7 @@ pub fn candidates(graph: &Graph, seen: &[Seen]) -> Vec<usize> {
 }
 
 fn may_be_wide(graph: &Graph, tensor: usize) -> bool {
-    let written = graph.layers.iter().filter(|l| l.output == tensor);
+    let mut written = graph.layers.iter().filter(|l| l.output == tensor);
     let mut readers = graph.layers.iter().filter(|l| l.inputs.contains(&tensor));
     let writes = |l: &Layer| {
         !matches!(
@@ -31,7 +31,7 @@ fn may_be_wide(graph: &Graph, tensor: usize) -> bool {
         Op::AvgPool(_) | Op::Add | Op::Mul | Op::Concat => true,
         _ => false,
     };
-    written.last().is_some_and(writes) && readers.all(reads)
+    written.next().is_some_and(writes) && readers.all(reads)
 }
 
 /// The largest sum of one output's int8 weights, signs left out.
