@@ -30,7 +30,7 @@ pub use writer::write;
 /// Example: headstart pack models/watch.onnx models/data/watch/pretrain.npz -o models/watch.pack
 #[derive(clap::Args)]
 pub struct Args {
-    /// The encoder, as `headstart pretrain` writes it
+    /// The encoder: what `headstart pretrain` writes, or somebody else's ONNX with a fixed input
     encoder: PathBuf,
     /// Recordings like those that the encoder will meet, or its inputs, channels last; no labels
     /// needed. Without any, noise: sizes and speed are then right, accuracy is not
