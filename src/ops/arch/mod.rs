@@ -105,14 +105,10 @@ pub(super) trait Arch {
     /// The same with one value, `count` times.
     fn fill(windows: &mut [u32], lanes: usize, lane: usize, at: usize, count: usize, value: i8);
 
-    /// The sums of one channel over all windows, without the bias. They wrap at 32 bits, which
-    /// packs by `headstart pack` rule out.
-    fn sums(tile: &Tile<'_>, channel: usize) -> [i32; super::geometry::LANES];
-
-    /// The sums of the four channels from 4 `block` on; those of channels that are not there are 0.
-    fn block(tile: &Tile<'_>, block: usize) -> [[i32; super::geometry::LANES]; 4] {
-        core::array::from_fn(|i| Self::sums(tile, 4 * block + i))
-    }
+    /// The sums of the four channels from 4 `block` on over all windows, without the bias; those of
+    /// channels that are not there are 0. They wrap at 32 bits, which packs by `headstart pack` rule
+    /// out.
+    fn block(tile: &Tile<'_>, block: usize) -> [[i32; super::geometry::LANES]; 4];
 
     /// All outputs of a tile whose stage is plain and adds nothing, as int8; false where it leaves
     /// that to the caller.

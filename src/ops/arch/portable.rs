@@ -59,10 +59,6 @@ impl Arch for Portable {
         window(windows, lanes, lane, at)[..count].fill(i16::from(value));
     }
 
-    fn sums(tile: &Tile<'_>, channel: usize) -> [i32; LANES] {
-        Self::block(tile, channel / 4)[channel % 4]
-    }
-
     fn block(tile: &Tile<'_>, block: usize) -> [[i32; LANES]; 4] {
         let (windows, depth) = (halves(tile.windows), tile.depth);
         let (filters, _) = tile.weights[block * 4 * depth..][..4 * depth].as_chunks::<16>();

@@ -47,10 +47,6 @@ impl Arch for Neon {
         Portable::fill(windows, lanes, lane, at, count, value);
     }
 
-    fn sums(tile: &Tile<'_>, channel: usize) -> [i32; LANES] {
-        Self::block(tile, channel / 4)[channel % 4]
-    }
-
     fn block(tile: &Tile<'_>, block: usize) -> [[i32; LANES]; 4] {
         assert!(2 * tile.windows.len() >= tile.lanes * tile.depth);
         assert!(tile.weights.len() >= (block + 1) * 4 * tile.depth && tile.lanes <= LANES);

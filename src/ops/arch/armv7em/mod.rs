@@ -109,15 +109,6 @@ impl Arch for Armv7em {
             .for_each(|to| *to = pair);
     }
 
-    fn sums(tile: &Tile<'_>, channel: usize) -> [i32; LANES] {
-        if tile.lanes == LANES {
-            return tile::four_lanes(tile, channel);
-        }
-        let mut sums = [0; LANES];
-        sums[0] = tile::one_lane(tile, channel / 4)[channel % 4];
-        sums
-    }
-
     fn block(tile: &Tile<'_>, block: usize) -> [[i32; LANES]; 4] {
         if tile.lanes == LANES {
             return core::array::from_fn(|i| tile::four_lanes(tile, 4 * block + i));

@@ -131,10 +131,6 @@ impl<const VNNI: bool> Arch for Simd<VNNI> {
         halves(windows, lanes, lane, at)[..count].fill(i16::from(value));
     }
 
-    fn sums(tile: &Tile<'_>, channel: usize) -> [i32; LANES] {
-        Self::block(tile, channel / 4)[channel % 4]
-    }
-
     fn block(tile: &Tile<'_>, block: usize) -> [[i32; LANES]; 4] {
         avx2::block(tile, block)
     }
