@@ -386,3 +386,13 @@ fn activations_get_sixteen_bits_where_eight_are_not_enough() {
     assert_eq!(eight, enough, "nothing changes where int8 is enough");
     assert!(more.0 > eight.0 && more.1 > eight.1, "{eight:?} {more:?}");
 }
+
+#[test]
+fn a_reshape_that_mixes_channels_and_pixels_is_refused() {
+    let nodes = vec![node("Reshape", &["x", "sides"], "y", vec![])];
+    let stored = vec![list("sides", &[-1, SIDE, CHANNELS, SIDE])];
+    let encoder = network(nodes, stored, SIDE);
+    let refused = headstart_trainer::graph::Graph::read(&encoder.proto, encoder.input.shape);
+    let message = refused.map(|_| ()).expect_err("a wrong pack").to_string();
+    assert!(message.contains("y_Reshape"), "{message}");
+}

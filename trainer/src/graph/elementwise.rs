@@ -308,9 +308,19 @@ impl Reader {
         Err(unsupported(node, "it moves more than the channels"))
     }
 
-    /// Reshapes that name the same values in the same order.
+    /// Reshapes that name the same values in the same order, or flatten them, which the layer
+    /// behind them undoes.
     pub(super) fn reshape(&mut self, node: &NodeProto) -> Result<(), GraphError> {
         let input = self.input(node, 0)?;
+        let [height, width, channels] = self.tensors[input].shape;
+        let target = self.constants.get(node.input.get(1).map_or("", |n| n));
+        let flat = target.is_none_or(|(_, sides)| sides.len() <= 2);
+        if node.op_type == "Reshape" && height * width > 1 && channels > 1 && !flat {
+            return Err(unsupported(
+                node,
+                "it moves values between channels and pixels",
+            ));
+        }
         self.alias(node, input)
     }
 
