@@ -221,7 +221,7 @@ fn embed(pack: &EncoderPack<'_>, watch: &Watch, cells: &[Cell]) -> Result<Embedd
     let mut embeddings = Embeddings::new();
     for &window in cells.iter().flat_map(|c| c.support.iter().chain(&c.query)) {
         let mut values = vec![0; pack.dim()];
-        encoder.embed(watch.counts(window), &mut values)?;
+        encoder.embed(watch.counts(window).into(), &mut values)?;
         embeddings.insert(window, values);
     }
     Ok(embeddings)

@@ -1,8 +1,9 @@
-//! From a window of raw counts to an embedding.
+//! From a signal to an embedding.
 
 use core::marker::PhantomData;
 
 use crate::embedding::{Embedding, ZeroEmbedding};
+use crate::frontend::Signal;
 use crate::ops::{AllKernels, Kernels, Layer};
 use crate::pack::{Artefact, ElementKind, EncoderPack, LayerKind};
 
@@ -12,20 +13,28 @@ pub trait Encoder {
     /// D, the length of an embedding.
     fn dim(&self) -> usize;
 
-    /// Counts in a window, channels and time steps together.
+    /// Samples that it takes at once, channels and time steps together; 0 where it takes images.
     fn input_len(&self) -> usize;
 
     /// Which file this encoder came from: evidence is bound to it.
     fn artefact(&self) -> Artefact;
 
-    /// Embeds one window of raw counts (`[time][channel]`) into `out`, which is D long.
-    fn embed<'o>(&mut self, counts: &[i16], out: &'o mut [i8])
-    -> Result<Embedding<'o>, EmbedError>;
+    /// Embeds one signal into `out`, which is D long.
+    fn embed<'o>(
+        &mut self,
+        signal: Signal<'_>,
+        out: &'o mut [i8],
+    ) -> Result<Embedding<'o>, EmbedError>;
 }
 
 /// Why there is no embedding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmbedError {
+    /// Samples for an encoder of images, or the other way round.
+    WrongSignal {
+        /// What the encoder takes.
+        takes: &'static str,
+    },
     /// The window has another length than the encoder's.
     InputLength {
         /// Counts that the encoder takes.
@@ -49,6 +58,7 @@ pub enum EmbedError {
 impl core::fmt::Display for EmbedError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
+            EmbedError::WrongSignal { takes } => write!(f, "the encoder takes {takes}"),
             EmbedError::InputLength { expected, got } => {
                 write!(
                     f,
@@ -144,10 +154,13 @@ impl<'a, K: Kernels> PackedEncoder<'a, K> {
     /// [`EncoderPack::embedding_step`]. `see` is shown the arena after each layer.
     pub fn run(
         &mut self,
-        counts: &[i16],
+        signal: Signal<'_>,
         mut see: impl FnMut(usize, &[i8]),
     ) -> Result<&[i8], EmbedError> {
         let frontend = self.pack.frontend();
+        let Signal::Samples(counts) = signal else {
+            return Err(EmbedError::WrongSignal { takes: "samples" });
+        };
         if counts.len() != frontend.len() {
             return Err(EmbedError::InputLength {
                 expected: frontend.len(),
@@ -181,7 +194,7 @@ impl<K: Kernels> Encoder for PackedEncoder<'_, K> {
 
     fn embed<'o>(
         &mut self,
-        counts: &[i16],
+        signal: Signal<'_>,
         out: &'o mut [i8],
     ) -> Result<Embedding<'o>, EmbedError> {
         let (pack, expected) = (self.pack, self.pack.dim());
@@ -192,7 +205,7 @@ impl<K: Kernels> Encoder for PackedEncoder<'_, K> {
             });
         }
         let tensor = pack.embedding_tensor();
-        let arena = self.run(counts, |_, _| {})?;
+        let arena = self.run(signal, |_, _| {})?;
         let raw = &arena[tensor.place()];
         match tensor.element_kind() {
             ElementKind::Int8 => {

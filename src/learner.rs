@@ -2,12 +2,13 @@
 
 use crate::embedding::Embedding;
 use crate::encoder::{EmbedError, Encoder};
+use crate::frontend::Signal;
 use crate::head::{Evidence, FitError, Head, Prediction};
 use crate::samples::{Samples, SamplesError};
 use crate::statistics::{Label, SampleId, SnapshotError, Statistics, StatisticsError};
 use crate::stream::Stream;
 
-/// Learns new classes from windows of raw counts, and predicts.
+/// Learns new classes from signals, and predicts.
 pub struct Learner<'a, E, H> {
     encoder: E,
     statistics: Statistics<'a>,
@@ -141,13 +142,20 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
     }
 
     /// Embeds a window.
-    pub fn embed(&mut self, counts: &[i16]) -> Result<Embedding<'_>, LearnerError> {
-        Ok(self.encoder.embed(counts, self.embedding)?)
+    pub fn embed<'s>(
+        &mut self,
+        signal: impl Into<Signal<'s>>,
+    ) -> Result<Embedding<'_>, LearnerError> {
+        Ok(self.encoder.embed(signal.into(), self.embedding)?)
     }
 
     /// Learns one labelled window; a new name makes a new class.
-    pub fn learn(&mut self, label: &str, counts: &[i16]) -> Result<SampleId, LearnerError> {
-        self.encoder.embed(counts, self.embedding)?;
+    pub fn learn<'s>(
+        &mut self,
+        label: &str,
+        signal: impl Into<Signal<'s>>,
+    ) -> Result<SampleId, LearnerError> {
+        self.encoder.embed(signal.into(), self.embedding)?;
         let id = self.learn_embedded(label)?;
         if !self.last.is_empty() {
             self.last.copy_from_slice(self.embedding);
@@ -157,8 +165,12 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
     }
 
     /// Forgets one labelled window, as if it had never been learnt, to the bit.
-    pub fn forget(&mut self, label: &str, counts: &[i16]) -> Result<(), LearnerError> {
-        self.encoder.embed(counts, self.embedding)?;
+    pub fn forget<'s>(
+        &mut self,
+        label: &str,
+        signal: impl Into<Signal<'s>>,
+    ) -> Result<(), LearnerError> {
+        self.encoder.embed(signal.into(), self.embedding)?;
         self.forget_embedded(label)
     }
 
@@ -171,8 +183,13 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
     }
 
     /// Gives a learnt window another label.
-    pub fn relabel(&mut self, from: &str, to: &str, counts: &[i16]) -> Result<(), LearnerError> {
-        self.encoder.embed(counts, self.embedding)?;
+    pub fn relabel<'s>(
+        &mut self,
+        from: &str,
+        to: &str,
+        signal: impl Into<Signal<'s>>,
+    ) -> Result<(), LearnerError> {
+        self.encoder.embed(signal.into(), self.embedding)?;
         self.forget_embedded(from)?;
         let learnt = self.learn_embedded(to);
         if learnt.is_err() {
@@ -259,9 +276,12 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
     }
 
     /// Predicts the class of a window. Fits the head first where something was learnt since.
-    pub fn predict(&mut self, counts: &[i16]) -> Result<Prediction, LearnerError> {
+    pub fn predict<'s>(
+        &mut self,
+        signal: impl Into<Signal<'s>>,
+    ) -> Result<Prediction, LearnerError> {
         self.fit()?;
-        let e = self.encoder.embed(counts, self.embedding)?;
+        let e = self.encoder.embed(signal.into(), self.embedding)?;
         let evidence = Evidence {
             statistics: &self.statistics,
             samples: self.samples.as_ref(),

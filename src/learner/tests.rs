@@ -22,9 +22,12 @@ impl Encoder for Plain {
 
     fn embed<'o>(
         &mut self,
-        counts: &[i16],
+        signal: Signal<'_>,
         out: &'o mut [i8],
     ) -> Result<Embedding<'o>, EmbedError> {
+        let Signal::Samples(counts) = signal else {
+            return Err(EmbedError::WrongSignal { takes: "samples" });
+        };
         let raw = counts.iter().map(|&c| i32::from(c));
         Embedding::normalise(raw, &[0; DIM], out).map_err(EmbedError::Zero)
     }

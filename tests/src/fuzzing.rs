@@ -130,14 +130,17 @@ fn outputs<K: Kernels>(pack: EncoderPack<'_>) -> Vec<Vec<i8>> {
     let mut arena = vec![0xAAAA_AAAA; pack.arena_bytes().div_ceil(4)];
     let mut encoder = PackedEncoder::<K>::new(pack, &mut arena).expect("memory and kernels");
     let mut left = Vec::with_capacity(pack.layers().len() + 1);
-    let seen = encoder.run(&counts, |i, arena| {
+    let seen = encoder.run(counts.as_slice().into(), |i, arena| {
         let output = usize::from(pack.layers()[i].output);
         left.push(arena[pack.tensors()[output].place()].to_vec());
     });
     seen.expect("as many counts as it asks for");
     let mut embedding = vec![0; pack.dim()];
     // An embedding of nothing is none, in every run.
-    if encoder.embed(&counts, &mut embedding).is_ok() {
+    if encoder
+        .embed(counts.as_slice().into(), &mut embedding)
+        .is_ok()
+    {
         left.push(embedding);
     }
     left

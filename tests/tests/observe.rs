@@ -52,7 +52,9 @@ impl World {
                 }
             }
             let mut values = vec![0; pack.dim()];
-            encoder.embed(&counts, &mut values).unwrap();
+            encoder
+                .embed(counts.as_slice().into(), &mut values)
+                .unwrap();
             let (start, rows) = (window.start - recording.rows.start, recording.rows.len());
             let (first, last) = (3 * start / rows, 3 * (start + length - 1) / rows);
             seen.push(Seen {

@@ -105,7 +105,8 @@ impl From<EncoderError> for Status {
 impl From<EmbedError> for Status {
     fn from(error: EmbedError) -> Self {
         match error {
-            EmbedError::InputLength { .. } => Status::WindowLength,
+            // A window is never what an encoder of images takes.
+            EmbedError::InputLength { .. } | EmbedError::WrongSignal { .. } => Status::WindowLength,
             EmbedError::Zero(_) => Status::NoSignal,
             EmbedError::OutputLength { .. } | EmbedError::Runtime => Status::Internal,
         }

@@ -98,7 +98,7 @@ fn deaf_to(window: &[i16]) -> Vec<u64> {
     let pack = EncoderPack::new(PACK).unwrap();
     let mut arena = vec![0u32; pack.arena_bytes() / 4];
     let mut encoder: PackedEncoder = PackedEncoder::new(pack, &mut arena).unwrap();
-    let raw = encoder.run(window, |_, _| {}).unwrap();
+    let raw = encoder.run(window.into(), |_, _| {}).unwrap();
     let raw: Vec<i32> = bytemuck::cast_slice::<i8, i16>(&raw[pack.embedding_tensor().place()])
         .iter()
         .map(|&v| i32::from(v))

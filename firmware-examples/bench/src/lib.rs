@@ -92,7 +92,7 @@ pub fn report(
     let (mut front, instructions) = (0, &mut memory.instructions);
     let mut digest = 2_166_136_261u32;
     let arena = encoder
-        .run(counts, |i, _| {
+        .run((&counts[..]).into(), |i, _| {
             let now = count();
             instructions[i] = now.wrapping_sub(last);
             last = count();

@@ -144,7 +144,7 @@ fn run<'a, K: Kernels>(
     arena.fill(0xA5A5_5A5A);
     let mut encoder = PackedEncoder::<K>::new(pack, arena).map_err(|_| Fault::TooLarge(number))?;
     encoder
-        .run(counts, |_, _| {})
+        .run((&counts[..]).into(), |_, _| {})
         .map_err(|_| Fault::TooLarge(number))?;
     let place = pack.embedding_tensor().place();
     Ok(&bytemuck::cast_slice(&*arena)[place])

@@ -35,7 +35,7 @@ impl<'a> Pack<'a> {
 impl Runner for Pack<'_> {
     fn run(&mut self, i: usize) -> anyhow::Result<()> {
         let window = &self.windows[i % self.windows.len()];
-        std::hint::black_box(self.encoder.run(window, |_, _| {}))
+        std::hint::black_box(self.encoder.run(window.as_slice().into(), |_, _| {}))
             .map(|_| ())
             .map_err(|e| anyhow::anyhow!("{e}"))
     }

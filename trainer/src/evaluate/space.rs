@@ -215,7 +215,7 @@ fn embed_packed(
             let from = window.start * data.channels;
             let mut values = vec![0; pack.dim()];
             let input = &counts[from..from + encoder.input_len()];
-            match encoder.embed(input, &mut values) {
+            match encoder.embed(input.into(), &mut values) {
                 Ok(_) => Ok(Some(values)),
                 Err(headstart::encoder::EmbedError::Zero(_)) => Ok(None),
                 Err(other) => Err(other.into()),

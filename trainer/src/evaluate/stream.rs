@@ -12,6 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use anyhow::anyhow;
 use headstart::embedding::ZeroEmbedding;
 use headstart::encoder::EmbedError;
+use headstart::frontend::Signal;
 use headstart::learner::LearnerError;
 use headstart::pack::Artefact;
 use headstart::stream::{Detection, Stream};
@@ -328,9 +329,12 @@ impl Encoder for Recall<'_> {
 
     fn embed<'o>(
         &mut self,
-        counts: &[i16],
+        signal: Signal<'_>,
         out: &'o mut [i8],
     ) -> Result<Embedding<'o>, EmbedError> {
+        let Signal::Samples(counts) = signal else {
+            return Err(EmbedError::WrongSignal { takes: "samples" });
+        };
         match self.known.get(counts) {
             Some(Some(values)) if values.len() == out.len() => {
                 out.copy_from_slice(values);

@@ -157,7 +157,7 @@ fn raw(pack: EncoderPack<'_>, windows: &[Vec<i16>]) -> anyhow::Result<Vec<Vec<f6
     let (tensor, step) = (pack.embedding_tensor(), f64::from(pack.embedding_step()));
     let mut rows = Vec::with_capacity(windows.len());
     for window in windows {
-        let bytes = &packed.run(window, |_, _| {})?[tensor.place()];
+        let bytes = &packed.run(window.as_slice().into(), |_, _| {})?[tensor.place()];
         rows.push(match tensor.element_kind() {
             ElementKind::Int8 => bytes.iter().map(|&v| f64::from(v) * step).collect(),
             ElementKind::Int16 => bytes

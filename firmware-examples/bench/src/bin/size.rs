@@ -57,7 +57,7 @@ mod board {
         };
         let (length, dim) = (encoder.input_len(), encoder.dim());
         if let (Some(counts), Some(embedding)) = (counts.get(..length), embedding.get_mut(..dim)) {
-            let _ = core::hint::black_box(encoder.embed(counts, embedding).is_ok());
+            let _ = core::hint::black_box(encoder.embed((&counts[..]).into(), embedding).is_ok());
         }
     }
 
