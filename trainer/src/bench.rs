@@ -2,7 +2,7 @@
 
 mod cpu;
 mod measure;
-mod onnxruntime;
+pub(crate) mod onnxruntime;
 mod report;
 mod runner;
 

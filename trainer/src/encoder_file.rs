@@ -222,7 +222,7 @@ fn cut_softmax(proto: &mut ModelProto) {
 
 impl GraphInput {
     /// Reads the first input's shape; the layout from what the graph does with it.
-    fn of(proto: &ModelProto) -> Option<GraphInput> {
+    pub(crate) fn of(proto: &ModelProto) -> Option<GraphInput> {
         use tract_onnx::pb::tensor_shape_proto::dimension::Value;
         use tract_onnx::pb::type_proto::Value::TensorType;
         let graph = proto.graph.as_ref()?;

@@ -7,6 +7,8 @@ mod read;
 
 use tract_onnx::pb::ModelProto;
 
+pub(crate) use read::floats;
+
 /// The layers in running order.
 #[derive(Clone, Debug)]
 pub struct Graph {

@@ -20,6 +20,7 @@ pub mod files;
 pub mod float;
 pub mod graph;
 mod guard;
+pub mod import;
 pub mod inspect;
 pub mod network;
 pub mod pack;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use headstart_trainer::error::Outcome;
-use headstart_trainer::{bench, embed, evaluate, inspect, pack, pretrain};
+use headstart_trainer::{bench, embed, evaluate, import, inspect, pack, pretrain};
 
 /// Pretrain once. Teach it anywhere.
 #[derive(Parser)]
@@ -17,6 +17,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Pretrain(pretrain::Args),
+    Import(import::Args),
     Pack(pack::Args),
     Evaluate(evaluate::Args),
     Embed(embed::Args),
@@ -27,6 +28,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome: Outcome = match Cli::parse().command {
         Command::Pretrain(args) => pretrain::run(args),
+        Command::Import(args) => import::run(args),
         Command::Pack(args) => pack::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Embed(args) => embed::run(args),

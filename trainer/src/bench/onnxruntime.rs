@@ -11,6 +11,7 @@ use ort::value::Tensor;
 use super::runner::Runner;
 use crate::encoder_file::EncoderFile;
 use crate::guard::guarded;
+use crate::import::input::Kind;
 
 /// Names the library's file.
 const VARIABLE: &str = "ORT_DYLIB_PATH";
@@ -45,6 +46,49 @@ impl Library {
     /// Its file's name, which ends with its version.
     pub fn name(&self) -> Option<String> {
         self.0.as_ref().ok().map(|(name, _)| name.clone())
+    }
+
+    /// Opens a model to run on one thread.
+    pub fn open(&self, model: &[u8]) -> anyhow::Result<Session> {
+        let (_, environment) = self.0.as_ref().map_err(|why| anyhow!("{why}"))?;
+        let open = || -> ort::Result<Session> {
+            let builder = Session::builder(environment)?.with_intra_threads(1)?;
+            builder.with_inter_threads(1)?.commit_from_memory(model)
+        };
+        Ok(open()?)
+    }
+
+    /// The first output for one input, as floats.
+    pub fn run(
+        &self,
+        session: &mut Session,
+        shape: &[usize],
+        values: &[f32],
+        kind: Kind,
+    ) -> anyhow::Result<Vec<f32>> {
+        let shape = shape.to_vec();
+        let outputs = match kind {
+            Kind::Float => {
+                session.run(ort::inputs![Tensor::from_array((shape, values.to_vec()))?])?
+            }
+            Kind::Quantised { signed: true, .. } => {
+                let bytes: Vec<i8> = values.iter().map(|&v| v as i8).collect();
+                session.run(ort::inputs![Tensor::from_array((shape, bytes))?])?
+            }
+            _ => {
+                let bytes: Vec<u8> = values.iter().map(|&v| v as u8).collect();
+                session.run(ort::inputs![Tensor::from_array((shape, bytes))?])?
+            }
+        };
+        let first = outputs.values().next().context("it has no output")?;
+        if let Ok((_, values)) = first.try_extract_tensor::<f32>() {
+            return Ok(values.to_vec());
+        }
+        if let Ok((_, values)) = first.try_extract_tensor::<i8>() {
+            return Ok(values.iter().map(|&v| v.into()).collect());
+        }
+        let (_, values) = first.try_extract_tensor::<u8>()?;
+        Ok(values.iter().map(|&v| v.into()).collect())
     }
 
     /// Opens a file of the same inputs as the encoder, to run on one thread.

@@ -9,7 +9,7 @@ use tract_onnx::pb::{
 use super::{Activation, Function, Graph, GraphError, Layer, Op, Tensor, Weights, Window};
 
 /// Shape and values of a constant.
-type Constant = (Vec<usize>, Vec<f32>);
+pub(crate) type Constant = (Vec<usize>, Vec<f32>);
 
 pub(super) fn read(proto: &ModelProto, input: [usize; 3]) -> Result<Graph, GraphError> {
     let empty = GraphProto::default();
@@ -410,7 +410,7 @@ impl Reader {
 }
 
 /// Shape and values of a stored tensor of floats or small integers.
-pub(super) fn floats(tensor: &TensorProto) -> Option<Constant> {
+pub(crate) fn floats(tensor: &TensorProto) -> Option<Constant> {
     let raw = tensor.raw_data.as_slice();
     let integers = || tensor.int32_data.iter().map(|&v| v as f32).collect();
     let values: Vec<f32> = match DataType::try_from(tensor.data_type).ok()? {

@@ -1,0 +1,184 @@
+//! The graph up to the embedding, with the names and the shape that every encoder file has.
+
+use std::collections::HashMap;
+
+use tract_onnx::pb::{
+    AttributeProto, GraphProto, NodeProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    attribute_proto::AttributeType, tensor_proto::DataType, tensor_shape_proto, type_proto,
+};
+
+use super::{tensor, tidy};
+
+/// How a map or tokens become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Pool {
+    /// The mean over height and width, or over tokens
+    Mean,
+    /// The first token, as transformers with a class token have it
+    Cls,
+}
+
+/// Where the channels of a map are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// [channels, height, width], as convolutions have them.
+    First,
+    /// [height, width, channels], and [tokens, channels].
+    Last,
+}
+
+/// Cuts `graph` behind `embedding`, pools it where asked and names input and output.
+pub fn cut(graph: &mut GraphProto, embedding: &str, shape: &[usize], pool: Option<(Pool, Layout)>) {
+    graph.output = vec![ValueInfoProto {
+        name: embedding.into(),
+        ..Default::default()
+    }];
+    let last = match pool {
+        None if shape.len() == 1 => embedding.to_owned(),
+        None => flatten(graph, embedding),
+        Some((Pool::Mean, Layout::First)) => {
+            let pooled = node(
+                graph,
+                "GlobalAveragePool",
+                &[embedding],
+                "headstart.pooled",
+                vec![],
+            );
+            flatten(graph, &pooled)
+        }
+        Some((Pool::Mean, Layout::Last)) => {
+            let axes: Vec<i64> = (1..shape.len() as i64).collect();
+            let attributes = vec![ints("axes", &axes), int("keepdims", 0)];
+            node(
+                graph,
+                "ReduceMean",
+                &[embedding],
+                "headstart.pooled",
+                attributes,
+            )
+        }
+        Some((Pool::Cls, _)) => {
+            graph
+                .initializer
+                .push(tensor::of_ints("headstart.first", &[], &[0]));
+            let inputs = [embedding, "headstart.first"];
+            node(
+                graph,
+                "Gather",
+                &inputs,
+                "headstart.pooled",
+                vec![int("axis", 1)],
+            )
+        }
+    };
+    graph.output[0].name = last.clone();
+    tidy::prune(graph);
+    let input = graph
+        .input
+        .first()
+        .map_or(String::new(), |i| i.name.clone());
+    rename(graph, &[(&input, "input"), (&last, "embedding")]);
+}
+
+/// Values of `shape` behind the batch, all in one dimension.
+fn flatten(graph: &mut GraphProto, input: &str) -> String {
+    node(
+        graph,
+        "Flatten",
+        &[input],
+        "headstart.flat",
+        vec![int("axis", 1)],
+    )
+}
+
+fn node(
+    graph: &mut GraphProto,
+    operator: &str,
+    inputs: &[&str],
+    output: &str,
+    attribute: Vec<AttributeProto>,
+) -> String {
+    graph.node.push(NodeProto {
+        name: output.into(),
+        op_type: operator.into(),
+        input: inputs.iter().map(|i| i.to_string()).collect(),
+        output: vec![output.into()],
+        attribute,
+        ..Default::default()
+    });
+    output.into()
+}
+
+/// Gives tensors new names; what had those before gets another.
+fn rename(graph: &mut GraphProto, names: &[(&str, &str)]) {
+    let mut new: HashMap<String, String> = HashMap::new();
+    for &(old, wanted) in names {
+        if old != wanted {
+            new.insert(wanted.into(), format!("{wanted}.before"));
+        }
+    }
+    for &(old, wanted) in names {
+        new.insert(old.into(), wanted.into());
+    }
+    let change = |name: &mut String| {
+        if let Some(found) = new.get(name) {
+            name.clone_from(found);
+        }
+    };
+    for node in &mut graph.node {
+        node.input
+            .iter_mut()
+            .chain(&mut node.output)
+            .for_each(change);
+    }
+    graph
+        .initializer
+        .iter_mut()
+        .for_each(|t| change(&mut t.name));
+    graph
+        .input
+        .iter_mut()
+        .chain(&mut graph.output)
+        .for_each(|v| change(&mut v.name));
+}
+
+/// A float tensor of `sizes`; without a fixed batch that is `N`.
+pub fn value(name: &str, batch: Option<usize>, sizes: &[usize]) -> ValueInfoProto {
+    use tensor_shape_proto::{Dimension, dimension::Value};
+    let batch = batch.map_or(Value::DimParam("N".into()), |b| Value::DimValue(b as i64));
+    let fixed = sizes.iter().map(|&d| Value::DimValue(d as i64));
+    let dim = std::iter::once(batch).chain(fixed).map(|v| Dimension {
+        value: Some(v),
+        ..Default::default()
+    });
+    let tensor = type_proto::Tensor {
+        elem_type: DataType::Float as i32,
+        shape: Some(TensorShapeProto { dim: dim.collect() }),
+    };
+    ValueInfoProto {
+        name: name.into(),
+        r#type: Some(TypeProto {
+            value: Some(type_proto::Value::TensorType(tensor)),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+pub fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: AttributeType::Int as i32,
+        i: value,
+        ..Default::default()
+    }
+}
+
+fn ints(name: &str, values: &[i64]) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: AttributeType::Ints as i32,
+        ints: values.to_vec(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,106 @@
+//! What is known of every tensor before anything runs: its shape, and its value where that does
+//! not depend on the input.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::Context;
+use tract_onnx::pb::{GraphProto, ModelProto, ValueInfoProto};
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::infer::{Factoid, InferenceModelExt};
+use tract_onnx::tract_hir::internal::{DimLike, Framework};
+
+use crate::guard::guarded;
+
+/// Of one tensor at one size of the input.
+#[derive(Clone, Debug, Default)]
+pub struct Fact {
+    /// With the batch, where all of it is known.
+    pub shape: Option<Vec<usize>>,
+    /// Where it is a small constant.
+    pub value: Option<Arc<Tensor>>,
+}
+
+/// The facts by name, for an input of `shape` (batch included).
+pub fn facts(model: &ModelProto, shape: &[usize]) -> anyhow::Result<HashMap<String, Fact>> {
+    guarded(|| {
+        let parsed = framework().parse(model, None)?;
+        let mut graph = parsed.model;
+        let source = graph.input_outlets()?.first().copied();
+        let source = source.context("the graph has no input")?;
+        let datum = graph.outlet_fact(source)?.datum_type.concretize();
+        let fact = datum.unwrap_or(f32::datum_type()).fact(shape);
+        graph.set_outlet_fact(source, fact.into())?;
+        // What one node does not tell, others still may.
+        let _ = graph.analyse(true);
+        let known = parsed.outlets_by_name.into_iter().map(|(name, outlet)| {
+            let fact = graph.outlet_fact(outlet);
+            let dims = fact.as_ref().ok().and_then(|f| f.shape.concretize());
+            let shape = dims.and_then(|d| d.iter().map(|d| d.to_usize().ok()).collect());
+            let value = fact.ok().and_then(|f| f.value.concretize());
+            (name, Fact { shape, value })
+        });
+        Ok(known.collect())
+    })
+}
+
+/// Tract as it reads somebody else's files: shapes that they store for another batch are not held
+/// against it.
+pub fn framework() -> tract_onnx::Onnx {
+    tract_onnx::onnx()
+        .with_ignore_value_info(true)
+        .with_ignore_output_shapes(true)
+}
+
+/// Whether tract knows an operator by its name.
+pub fn known(operator: &str) -> bool {
+    thread_local! {
+        static NAMES: HashSet<String> =
+            tract_onnx::onnx().op_register.0.keys().cloned().collect();
+    }
+    NAMES.with(|names| names.contains(operator))
+}
+
+/// Works out tensors that depend on stored ones alone.
+pub fn evaluate(model: &ModelProto, names: &[String]) -> Vec<Option<Tensor>> {
+    let wanted: HashSet<&str> = names.iter().map(String::as_str).collect();
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let all = || -> anyhow::Result<Vec<Option<Tensor>>> {
+        let graph = model.graph.as_ref().context("no graph")?;
+        let mut part = GraphProto {
+            name: "constants".into(),
+            ..Default::default()
+        };
+        let mut needed = wanted.clone();
+        for node in graph.node.iter().rev() {
+            if node.output.iter().any(|o| needed.contains(o.as_str())) {
+                needed.extend(node.input.iter().map(String::as_str));
+                part.node.insert(0, node.clone());
+            }
+        }
+        let stored = graph.initializer.iter();
+        part.initializer = stored
+            .filter(|t| needed.contains(t.name.as_str()))
+            .cloned()
+            .collect();
+        let output = |name: &String| ValueInfoProto {
+            name: name.clone(),
+            ..Default::default()
+        };
+        part.output = names.iter().map(output).collect();
+        let part = ModelProto {
+            graph: Some(part),
+            opset_import: model.opset_import.clone(),
+            ir_version: model.ir_version,
+            ..Default::default()
+        };
+        let runnable = framework()
+            .model_for_proto_model(&part)?
+            .into_optimized()?
+            .into_runnable()?;
+        let found = runnable.run(tvec!())?;
+        Ok(found.into_iter().map(|v| Some(v.into_tensor())).collect())
+    };
+    guarded(all).unwrap_or_else(|_| vec![None; names.len()])
+}
