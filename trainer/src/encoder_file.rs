@@ -8,7 +8,7 @@ use headstart::head::calibration::Calibration;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tract_onnx::pb::ModelProto;
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 /// An ONNX file that `headstart` wrote or imported.
 #[derive(Clone, Debug)]
@@ -220,6 +220,22 @@ fn cut_softmax(proto: &mut ModelProto) {
     }
 }
 
+/// The first node that does more with `name` than change its type.
+fn first_reader<'g>(graph: &'g GraphProto, mut name: &'g str) -> Option<&'g NodeProto> {
+    loop {
+        let reader = graph
+            .node
+            .iter()
+            .find(|n| n.input.iter().any(|i| i == name))?;
+        match reader.op_type.as_str() {
+            "QuantizeLinear" | "DequantizeLinear" | "Cast" | "Identity" => {
+                name = reader.output.first()?;
+            }
+            _ => return Some(reader),
+        }
+    }
+}
+
 impl GraphInput {
     /// Reads the first input's shape; the layout from what the graph does with it.
     pub(crate) fn of(proto: &ModelProto) -> Option<GraphInput> {
@@ -239,7 +255,7 @@ impl GraphInput {
             })
             .collect();
         let dims = dims?;
-        let reader = graph.node.iter().find(|n| n.input.contains(&input.name))?;
+        let reader = first_reader(graph, &input.name)?;
         let moved = matches!(reader.op_type.as_str(), "Transpose" | "Reshape");
         let (shape, channels_last) = match (dims.as_slice(), moved) {
             (&[height, width, channels], true) => ([height, width, channels], true),

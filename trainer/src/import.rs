@@ -320,12 +320,11 @@ fn finish(args: &Args, found: Found, chosen: &Candidate) -> anyhow::Result<Impor
         ..
     } = found;
     let graph = model.graph.get_or_insert_default();
-    let operators: Vec<String> = graph.node.iter().map(|n| n.op_type.clone()).collect();
     let pool = args
         .pool
         .filter(|_| chosen.pooled)
         .map(|p| (p, layout(graph, &chosen.name)));
-    cut::cut(graph, &chosen.name, &chosen.shape, pool);
+    let head = cut::cut(graph, &chosen.name, &chosen.shape, pool);
     if let Some(node) = input::control_flow(graph) {
         return Err(refusal(node, graph));
     }
@@ -342,9 +341,6 @@ fn finish(args: &Args, found: Found, chosen: &Candidate) -> anyhow::Result<Impor
     graph.input = vec![cut::value("input", input.batch, &input.sizes)];
     graph.output = vec![cut::value("embedding", input.batch, &[values])];
     graph.doc_string.clear();
-    let kept = graph.node.len();
-    let head = operators.len().saturating_sub(kept);
-    let head = operators[operators.len() - head..].to_vec();
     let half = tidied.widened > 0;
     model
         .metadata_props

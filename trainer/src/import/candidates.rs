@@ -62,6 +62,20 @@ const POOLS: [&str; 6] = [
     "MaxPool",
 ];
 const WEIGHTED: [&str; 4] = ["Gemm", "MatMul", "Conv", "ConvTranspose"];
+/// A bias, or an activation.
+const GOES_ON: [&str; 11] = [
+    "Add",
+    "Relu",
+    "LeakyRelu",
+    "PRelu",
+    "Clip",
+    "HardSwish",
+    "HardSigmoid",
+    "Tanh",
+    "Elu",
+    "Gelu",
+    "BatchNormalization",
+];
 /// What stands behind a classifier's scores.
 const VERDICTS: [&str; 6] = [
     "Softmax",
@@ -226,6 +240,7 @@ impl<'g> View<'g> {
                 (true, _) if POOLS.contains(&operator) => {
                     (10 + place as u32, "pooled over height and width")
                 }
+                (true, _) if self.goes_on(name, chain[place - 1]) => continue,
                 (true, _) => (30 + place as u32, "a vector on the way"),
                 (false, 0) => (12, "the output"),
                 (false, _) if self.ends_a_stage(name) => (60 + place as u32, "a map on the way"),
@@ -238,6 +253,14 @@ impl<'g> View<'g> {
         let mut seen = HashSet::new();
         ranked.retain(|(_, c)| seen.insert(self.made_by(self.key(&c.name)).to_owned()));
         ranked.into_iter().map(|(_, c)| c).collect()
+    }
+
+    /// Whether the layer that made `name` goes on with a bias or an activation in `next`.
+    fn goes_on(&self, name: &str, next: &str) -> bool {
+        let writer = self.writer.get(next);
+        let reads = writer.is_some_and(|n| n.input.iter().any(|i| i == name));
+        let operator = self.operator(next);
+        reads && (GOES_ON.contains(&operator) || MOVES.contains(&operator))
     }
 
     fn key(&self, name: &str) -> &'g str {

@@ -27,8 +27,14 @@ pub enum Layout {
     Last,
 }
 
-/// Cuts `graph` behind `embedding`, pools it where asked and names input and output.
-pub fn cut(graph: &mut GraphProto, embedding: &str, shape: &[usize], pool: Option<(Pool, Layout)>) {
+/// Cuts `graph` behind `embedding`, pools it where asked and names input and output; returns the
+/// operators that were cut off.
+pub fn cut(
+    graph: &mut GraphProto,
+    embedding: &str,
+    shape: &[usize],
+    pool: Option<(Pool, Layout)>,
+) -> Vec<String> {
     graph.output = vec![ValueInfoProto {
         name: embedding.into(),
         ..Default::default()
@@ -47,15 +53,25 @@ pub fn cut(graph: &mut GraphProto, embedding: &str, shape: &[usize], pool: Optio
             flatten(graph, &pooled)
         }
         Some((Pool::Mean, Layout::Last)) => {
-            let axes: Vec<i64> = (1..shape.len() as i64).collect();
-            let attributes = vec![ints("axes", &axes), int("keepdims", 0)];
-            node(
+            // Means over axes are written in other ways in other opsets; this is one in all.
+            let places = 1..shape.len() as i64;
+            let order = [0, shape.len() as i64].into_iter().chain(places);
+            let order = ints("perm", &order.collect::<Vec<_>>());
+            let moved = node(
                 graph,
-                "ReduceMean",
+                "Transpose",
                 &[embedding],
+                "headstart.moved",
+                vec![order],
+            );
+            let pooled = node(
+                graph,
+                "GlobalAveragePool",
+                &[&moved],
                 "headstart.pooled",
-                attributes,
-            )
+                vec![],
+            );
+            flatten(graph, &pooled)
         }
         Some((Pool::Cls, _)) => {
             graph
@@ -72,12 +88,17 @@ pub fn cut(graph: &mut GraphProto, embedding: &str, shape: &[usize], pool: Optio
         }
     };
     graph.output[0].name = last.clone();
+    let before = graph.node.clone();
     tidy::prune(graph);
+    let kept = |n: &NodeProto| graph.node.iter().any(|k| k.output == n.output);
+    let gone = before.iter().filter(|n| !kept(n));
+    let gone = gone.map(|n| n.op_type.clone()).collect();
     let input = graph
         .input
         .first()
         .map_or(String::new(), |i| i.name.clone());
     rename(graph, &[(&input, "input"), (&last, "embedding")]);
+    gone
 }
 
 /// Values of `shape` behind the batch, all in one dimension.

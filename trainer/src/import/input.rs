@@ -144,7 +144,9 @@ impl Input {
                 asked.to_vec()
             }
             None => {
-                let example = rest.iter().map(|d| d.unwrap_or(224).to_string());
+                // A picture's side, or a second of sound.
+                let usual = if rest.len() == 1 { 16_000 } else { 224 };
+                let example = rest.iter().map(|d| d.unwrap_or(usual).to_string());
                 let example = example.collect::<Vec<_>>().join(",");
                 let open = InputError::Open {
                     name: name.clone(),

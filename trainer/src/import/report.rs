@@ -38,26 +38,30 @@ pub fn list(name: &str, found: &Found, json: bool) -> String {
         "{name}: input {}, what could be the embedding, best first\n",
         sizes(&found.input.sizes)
     );
-    let width = shown
-        .iter()
-        .map(|c| c.name.len())
-        .max()
-        .unwrap_or(0)
-        .min(48);
+    let line = |text: &mut String, columns: [&str; 4], name: &str| {
+        let [shape, macs, weights, why] = columns;
+        let _ = writeln!(text, "{shape:>14}  {macs:>9}  {weights:>8}  {why}");
+        if !name.is_empty() {
+            let _ = writeln!(text, "{:>16}--embedding \"{name}\"", "");
+        }
+    };
+    line(&mut text, ["values", "MACs", "weights", "what it is"], "");
     for candidate in shown {
         let pool = if candidate.pooled {
             "; takes --pool"
         } else {
             ""
         };
-        let _ = writeln!(
-            text,
-            "  {:<width$}  {:>14}  {:>9} MACs  {:>8} weights  {}{pool}",
-            candidate.name,
+        let columns = [
             sizes(&candidate.shape),
             count(candidate.macs),
             count(candidate.parameters),
-            candidate.why
+            format!("{}{pool}", candidate.why),
+        ];
+        line(
+            &mut text,
+            columns.each_ref().map(String::as_str),
+            &candidate.name,
         );
     }
     if shown.is_empty() {
@@ -65,6 +69,22 @@ pub fn list(name: &str, found: &Found, json: bool) -> String {
             "  nothing that all of its output is computed from: name a tensor with --embedding\n";
     }
     text
+}
+
+/// `5 MatMul, 4 Relu, Softmax`, in the order in which each came first.
+fn counted(operators: &[String]) -> String {
+    let mut found: Vec<(&str, usize)> = Vec::new();
+    for operator in operators {
+        match found.iter_mut().find(|(name, _)| name == operator) {
+            Some((_, count)) => *count += 1,
+            None => found.push((operator, 1)),
+        }
+    }
+    let text = |&(name, count): &(&str, usize)| match count {
+        1 => name.to_owned(),
+        _ => format!("{count} {name}"),
+    };
+    found.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 /// `2.66 M`.
@@ -155,7 +175,7 @@ impl Report {
             ),
         );
         if !self.head.is_empty() {
-            line("cut off", self.head.join(", "));
+            line("cut off", counted(&self.head));
         }
         let done = self.tidied.text();
         if !done.is_empty() {

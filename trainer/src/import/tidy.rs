@@ -353,9 +353,10 @@ impl<'m> Tidy<'m> {
             .zip(values)
             .filter_map(|(name, value)| Some((name.clone(), to_proto(name, &value?)?)))
             .collect();
-        // Sizes of the input, at any batch the same.
-        let computed = self.graph().node.iter().flat_map(|n| &n.output);
-        for name in computed {
+        // Sizes of the input, at any batch the same. Stored integers stay small.
+        let nodes = self.graph().node.iter();
+        let computed = nodes.filter(|n| n.op_type != "DequantizeLinear");
+        for name in computed.flat_map(|n| &n.output) {
             let value = |facts: &HashMap<String, Fact>| facts.get(name)?.value.clone();
             let (Some(a), Some(b)) = (value(others[0]), value(others[1])) else {
                 continue;
