@@ -1,31 +1,19 @@
-//! Images, and encoders that take them as ImageNet's do.
+//! Pictures from files.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
 
-use super::Items;
+use headstart::frontend::Image;
+
+use super::Known;
 use super::folder::{self, Kind};
 use super::idx::{self, Idx};
-use super::network::Network;
 use super::views::View;
 use crate::error::Failure;
 
-/// What stands for the images in an IDX file's name, and for the labels in that of the other.
-const IMAGES: &str = "images-idx3";
-const LABELS: &str = "labels-idx1";
-
-/// The largest side of an encoder's input.
-const LARGEST_SIDE: usize = 2048;
 /// The largest side of an image in a file.
 const LARGEST_FILE: u32 = 16_384;
-
-/// An image encoder of a fixed input size.
-pub struct ImageEncoder {
-    network: Network,
-    height: usize,
-    width: usize,
-}
 
 /// A data set of images.
 pub enum Images {
@@ -36,7 +24,8 @@ pub enum Images {
 }
 
 /// Rows of pixels, channels innermost.
-pub struct Image {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Picture {
     height: usize,
     width: usize,
     /// 1 (grey) or 3 (red, green, blue).
@@ -46,15 +35,14 @@ pub struct Image {
 
 impl Images {
     /// Opens an IDX file or a folder of class folders; the first `limit` images of it.
-    pub fn open(data: &Path, limit: usize) -> Result<(Images, Items), Failure> {
+    pub fn open(data: &Path, limit: usize) -> Result<(Images, Known), Failure> {
         if data.is_dir() {
             let mut files = folder::list(data, Kind::Image)?;
-            let items = files.items(limit, |paths| (0..paths.len() as u32).collect());
-            return Ok((Images::Files(files.paths), items));
+            let known = files.items(limit, |paths| (0..paths.len() as u32).collect());
+            return Ok((Images::Files(files.paths), known));
         }
         let images = idx_images(data, limit)?;
-        let name = data.file_name().unwrap_or_default().to_string_lossy();
-        let beside = data.with_file_name(name.replace(IMAGES, LABELS));
+        let beside = idx::labels_beside(data).context("it has no labels beside it")?;
         let labels = idx::load(&beside, 1, limit).context("could not read the labels")?;
         if images.total != labels.total {
             return Err(anyhow!(
@@ -68,12 +56,12 @@ impl Images {
         }
         let classes: Vec<u32> = labels.values.iter().map(|&v| v.into()).collect();
         let most = classes.iter().copied().max().unwrap_or(0);
-        let items = Items {
+        let known = Known {
             labels: (0..=most).map(|class| class.to_string()).collect(),
             groups: (0..classes.len() as u32).collect(),
             classes,
         };
-        Ok((Images::Idx(images), items))
+        Ok((Images::Idx(images), known))
     }
 
     /// Opens an IDX file, without its labels, or a folder that has images, else its class
@@ -82,11 +70,7 @@ impl Images {
         if !data.is_dir() {
             return Ok(Images::Idx(idx_images(data, limit)?));
         }
-        let mut paths = folder::flat(data, Kind::Image)?;
-        if paths.is_empty() {
-            paths = folder::list(data, Kind::Image)?.paths;
-        }
-        paths.truncate(limit);
+        let paths = folder::any(data, Kind::Image, limit)?;
         Ok(Images::Files(paths))
     }
 
@@ -99,14 +83,14 @@ impl Images {
     }
 
     /// Image number `i`.
-    pub fn get(&self, i: usize) -> anyhow::Result<Image> {
+    pub fn get(&self, i: usize) -> anyhow::Result<Picture> {
         match self {
             Images::Idx(idx) => {
                 let &[height, width] = &idx.shape[..] else {
                     bail!("images have {} dimensions", idx.shape.len());
                 };
                 let pixels = idx.values.chunks(height * width).nth(i);
-                Ok(Image {
+                Ok(Picture {
                     height,
                     width,
                     channels: 1,
@@ -127,7 +111,7 @@ impl Images {
                     .with_context(|| path.display().to_string())?
                     .into_rgb8();
                 ensure!(!image.is_empty(), "{} has no pixels", path.display());
-                Ok(Image {
+                Ok(Picture {
                     height: image.height() as usize,
                     width: image.width() as usize,
                     channels: 3,
@@ -140,75 +124,46 @@ impl Images {
 
 /// The first `limit` images of an IDX file whose name says that it has images.
 fn idx_images(data: &Path, limit: usize) -> Result<Idx, Failure> {
-    let name = data.file_name().unwrap_or_default().to_string_lossy();
-    if !name.contains(IMAGES) {
+    if idx::labels_beside(data).is_none() {
         return Err(Failure::Usage(format!(
-            "{} is neither a folder nor an IDX file: --preset imagenet takes a file called ...-{IMAGES}-ubyte, gzipped or not, with ...-{LABELS}-ubyte beside it, or a folder of class folders",
-            data.display()
+            "{} is neither a folder nor an IDX file: this encoder takes a folder of class folders of PNG or JPEG files, or a file called ...-{}-ubyte, gzipped or not, with ...-{}-ubyte beside it",
+            data.display(),
+            idx::IMAGES,
+            idx::LABELS
         )));
     }
     Ok(idx::load(data, 3, limit)?)
 }
 
-impl ImageEncoder {
-    /// Reads an encoder that takes [n, 3, height, width].
-    pub fn load(path: &Path) -> anyhow::Result<ImageEncoder> {
-        let network = Network::load(path, "models/get image", |declared| match *declared {
-            [
-                _,
-                Some(3),
-                Some(h @ 1..=LARGEST_SIDE),
-                Some(w @ 1..=LARGEST_SIDE),
-            ] => Ok(vec![1, 3, h, w]),
-            _ => bail!(
-                "its input is {}, not [n, 3, height, width] of fixed size: --preset imagenet is for encoders like efficientnet_lite0_b11.onnx (models/get image)",
-                Network::shape(declared)
-            ),
-        })?;
-        match *network.input() {
-            [_, _, height, width] => Ok(ImageEncoder {
-                height,
-                width,
-                network,
-            }),
-            _ => bail!("it takes no images"),
-        }
+impl Picture {
+    /// As the device takes it.
+    pub fn view(&self) -> anyhow::Result<Image<'_>> {
+        Image::new(self.height, self.width, self.channels, &self.pixels)
+            .context("a picture larger than any that is taken")
     }
 
-    /// The embedding of one image, or of a view of it.
-    pub fn embed(&self, image: &Image, view: Option<&View>) -> anyhow::Result<Vec<f32>> {
-        let output = self.network.run(&self.input(image, view))?;
-        let area: usize = output.shape.iter().skip(2).product();
-        let dims = output.shape.len();
-        ensure!(
-            matches!(dims, 2 | 4) && output.shape[0] == 1,
-            "the encoder's output is {:?}, not [1, values] or [1, values, height, width]",
-            output.shape
-        );
-        let mean = |values: &[f32]| values.iter().sum::<f32>() / area as f32;
-        Ok(output.values.chunks(area).map(mean).collect())
-    }
-
-    /// [3, height, width] of (pixel - 127) / 128. A view is taken at this size: at the image's own
-    /// a small one would lose detail to a second interpolation, which images as they are do not.
-    fn input(&self, image: &Image, view: Option<&View>) -> Vec<f32> {
-        let mut input = Vec::with_capacity(3 * self.height * self.width);
-        let stretch = (image.height * self.width) as f64 / (image.width * self.height) as f64;
-        for channel in 0..3 {
-            let plane = image.resized(channel % image.channels, self.height, self.width);
-            let mut plane: Vec<f64> = plane.collect();
-            if let Some(view) = view {
-                plane = view.of(&plane, self.width, stretch);
+    /// The picture at another size as `view` shows it. A view is taken at that size: at the
+    /// picture's own a small one would lose detail to a second interpolation, which pictures as
+    /// they are do not.
+    pub fn seen(&self, view: &View, height: usize, width: usize) -> Picture {
+        let stretch = (self.height * width) as f64 / (self.width * height) as f64;
+        let mut pixels = vec![0; height * width * self.channels];
+        for channel in 0..self.channels {
+            let plane: Vec<f64> = self.resized(channel, height, width).collect();
+            let plane = view.of(&plane, width, stretch);
+            for (place, value) in plane.into_iter().enumerate() {
+                // Rounded to a byte, as a picture of that size would be.
+                pixels[place * self.channels + channel] = value.round_ties_even() as u8;
             }
-            // Rounded to a byte, as an image of that size would be.
-            let value = |v: f64| (v.round_ties_even() as f32 - 127.0) / 128.0;
-            input.extend(plane.into_iter().map(value));
         }
-        input
+        Picture {
+            height,
+            width,
+            channels: self.channels,
+            pixels,
+        }
     }
-}
 
-impl Image {
     /// One channel at another size, row by row.
     fn resized(&self, channel: usize, height: usize, width: usize) -> impl Iterator<Item = f64> {
         let pixel = |y: usize, x: usize| {
@@ -254,7 +209,7 @@ mod tests {
     use super::*;
 
     fn row(pixels: &[u8], width: usize) -> Vec<f64> {
-        let image = Image {
+        let image = Picture {
             height: 1,
             width: pixels.len(),
             channels: 1,
@@ -285,7 +240,7 @@ mod tests {
 
     #[test]
     fn channels_and_rows_stay_apart() {
-        let image = Image {
+        let image = Picture {
             height: 2,
             width: 1,
             channels: 3,

@@ -8,6 +8,18 @@ use std::path::Path;
 use anyhow::Context;
 use flate2::bufread::GzDecoder;
 
+/// What stands for the images in a file's name, and for the labels in that of the other.
+pub const IMAGES: &str = "images-idx3";
+pub const LABELS: &str = "labels-idx1";
+
+/// Where the labels of a file of images should be; `None` where its name does not say that it has
+/// images.
+pub fn labels_beside(images: &Path) -> Option<std::path::PathBuf> {
+    let name = images.file_name()?.to_str()?;
+    let labels = name.contains(IMAGES).then(|| name.replace(IMAGES, LABELS))?;
+    Some(images.with_file_name(labels))
+}
+
 /// The largest side of an image.
 const LARGEST: usize = 4096;
 

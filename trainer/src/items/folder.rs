@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use super::Items;
+use super::Known;
 use crate::error::Failure;
 
 /// What the files are.
@@ -34,13 +34,6 @@ impl Kind {
         }
     }
 
-    fn preset(self) -> &'static str {
-        match self {
-            Kind::Wav => "speech-embedding",
-            Kind::Image => "imagenet",
-        }
-    }
-
     fn other(self) -> Kind {
         match self {
             Kind::Wav => Kind::Image,
@@ -63,10 +56,10 @@ pub struct Files {
 /// # Errors
 /// Where there is no class folder, or one without a file of this kind.
 pub fn list(data: &Path, kind: Kind) -> Result<Files, Failure> {
-    let (preset, what) = (kind.preset(), kind.name());
+    let what = kind.name();
     if !data.is_dir() {
         return Err(Failure::Usage(format!(
-            "{} is a file; --preset {preset} takes a folder of class folders of {what} files (for IDX files: --preset imagenet)",
+            "{} is a file; this encoder takes a folder of class folders of {what} files",
             data.display()
         )));
     }
@@ -109,6 +102,24 @@ pub fn flat(data: &Path, kind: Kind) -> anyhow::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// Whether a folder has files of a kind in itself.
+pub fn has_files(data: &Path, kind: Kind) -> bool {
+    flat(data, kind).is_ok_and(|paths| !paths.is_empty())
+}
+
+/// The first `limit` files of a kind in a folder itself, else in its class folders.
+pub fn any(data: &Path, kind: Kind, limit: usize) -> Result<Vec<PathBuf>, Failure> {
+    let mut paths = match data.is_dir() {
+        true => flat(data, kind)?,
+        false => Vec::new(),
+    };
+    if paths.is_empty() {
+        paths = list(data, kind)?.paths;
+    }
+    paths.truncate(limit);
+    Ok(paths)
+}
+
 /// A class folder without a file of the kind.
 fn without(folder: &Path, kind: Kind, inside: &[PathBuf]) -> Failure {
     let text = format!(
@@ -117,8 +128,10 @@ fn without(folder: &Path, kind: Kind, inside: &[PathBuf]) -> Failure {
         kind.name()
     );
     if inside.iter().any(|p| kind.other().has(p)) {
-        let (other, preset) = (kind.other().name(), kind.other().preset());
-        return Failure::Usage(format!("{text}; it has {other} files: --preset {preset}?"));
+        let other = kind.other().name();
+        return Failure::Usage(format!(
+            "{text}, which the encoder takes; it has {other} files"
+        ));
     }
     anyhow!("{text}; fill it or remove it").into()
 }
@@ -126,12 +139,12 @@ fn without(folder: &Path, kind: Kind, inside: &[PathBuf]) -> Failure {
 impl Files {
     /// The first `limit` files as items; `groups` gives a number to each path. It sees all of
     /// them, so that a limit does not change the numbers.
-    pub fn items(&mut self, limit: usize, groups: impl Fn(&[PathBuf]) -> Vec<u32>) -> Items {
+    pub fn items(&mut self, limit: usize, groups: impl Fn(&[PathBuf]) -> Vec<u32>) -> Known {
         let mut groups = groups(&self.paths);
         self.paths.truncate(limit);
         groups.truncate(limit);
         let classes = self.classes.iter().copied().take(limit).collect();
-        Items {
+        Known {
             labels: self.labels.clone(),
             classes,
             groups,

@@ -8,12 +8,8 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::Items;
 use crate::augment::stream;
-use crate::error::Failure;
 
-/// The largest class index that a data set may have.
-const LARGEST_CLASS: usize = 65_535;
 /// Sets the streams of views apart from those of noise.
 const PURPOSE: u64 = 1;
 
@@ -122,29 +118,9 @@ fn between(plane: &[f64], height: usize, width: usize, row: f64, column: f64) ->
     upper * (1.0 - below) + lower * below
 }
 
-/// `views` items of each image, side by side: the class is the image, the group the view.
-///
-/// # Errors
-/// Where there are more images than a data set may have classes.
-pub fn items(images: usize, views: usize) -> Result<Items, Failure> {
-    if images > LARGEST_CLASS + 1 {
-        return Err(Failure::Usage(format!(
-            "--views makes a class of each image, and a data set has at most {} classes; these are {images} images: take fewer with --limit",
-            LARGEST_CLASS + 1
-        )));
-    }
-    let each = || (0..images).flat_map(|image| (0..views).map(move |view| (image, view)));
-    Ok(Items {
-        labels: (0..images).map(|image| image.to_string()).collect(),
-        classes: each().map(|(image, _)| image as u32).collect(),
-        groups: each().map(|(_, view)| view as u32).collect(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::Dataset;
 
     const PLAIN: View = View {
         turn: 0.0,
@@ -305,28 +281,5 @@ mod tests {
         assert_near(&view.of(&spot, side, stretch), &spot, 3.0);
         let oval = view.of(&spot, side, 1.0);
         assert!(oval.iter().zip(&spot).any(|(a, b)| (a - b).abs() > 50.0));
-    }
-
-    #[test]
-    fn an_item_is_a_view_of_an_image() {
-        let items = items(3, 2).expect("few");
-        assert_eq!(items.labels, ["0", "1", "2"]);
-        assert_eq!(items.classes, [0, 0, 1, 1, 2, 2]);
-        assert_eq!(items.groups, [0, 1, 0, 1, 0, 1]);
-    }
-
-    #[test]
-    fn as_many_images_as_a_data_set_has_classes() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("most.npz");
-        let most = items(LARGEST_CLASS + 1, 1).expect("the most");
-        let rows = vec![vec![1.0]; LARGEST_CLASS + 1];
-        let bytes = super::super::npz(&most, &rows).expect("a file");
-        std::fs::write(&path, bytes).expect("file");
-        let data = Dataset::load(&path).expect("a data set");
-        assert_eq!(data.labels.last().map(String::as_str), Some("65535"));
-        let fault = items(LARGEST_CLASS + 2, 2).map(|_| ());
-        let fault = fault.expect_err("too many").to_string();
-        assert!(fault.contains("65537 images") && fault.contains("--limit"));
     }
 }

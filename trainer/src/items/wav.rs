@@ -6,12 +6,8 @@ use std::path::Path;
 use anyhow::Context;
 use hound::{SampleFormat, WavReader, WavSpec};
 
+use super::Noise;
 use crate::augment::{normal, stream};
-
-/// Samples a second.
-const RATE: u32 = 16_000;
-/// Samples of every clip that an encoder is given: 1.5 s.
-pub const CLIP: usize = 24_000;
 
 /// Why a WAV file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -21,10 +17,15 @@ pub enum WavError {
     Damaged(#[from] hound::Error),
     /// A WAV file of a kind that is not read.
     #[error(
-        "has {} channel(s) of {}-bit {} at {} Hz; 16 kHz mono int16 or float is needed: ffmpeg -i IN -ac 1 -ar 16000 -c:a pcm_s16le OUT.wav",
-        .0.channels, .0.bits_per_sample, if .0.sample_format == SampleFormat::Int { "int" } else { "float" }, .0.sample_rate
+        "has {} channel(s) of {}-bit {} at {} Hz; {rate} Hz mono int16 or float is needed: ffmpeg -i IN -ac 1 -ar {rate} -c:a pcm_s16le OUT.wav",
+        found.channels, found.bits_per_sample, if found.sample_format == SampleFormat::Int { "int" } else { "float" }, found.sample_rate
     )]
-    Format(WavSpec),
+    Format {
+        /// What it is.
+        found: WavSpec,
+        /// Samples a second that are needed.
+        rate: u32,
+    },
     /// No samples.
     #[error("has no samples")]
     Empty,
@@ -33,37 +34,44 @@ pub enum WavError {
     NotFinite,
 }
 
-/// A file as [`CLIP`] samples in the range of int16, with noise `snr` dB below its own mean power.
-/// The noise is a function of `seed` and `index`.
+/// A file as `length` samples, in the middle of silence where it is shorter, cut to its beginning
+/// where it is longer. The noise is a function of its seed and `index`.
 ///
 /// # Errors
 /// Names the file and what is wrong with it.
-pub fn clip(path: &Path, snr: Option<f32>, seed: u64, index: u64) -> anyhow::Result<Vec<f32>> {
+pub fn clip(
+    path: &Path,
+    rate: u32,
+    length: usize,
+    noise: Option<Noise>,
+    index: u64,
+) -> anyhow::Result<Vec<i16>> {
     let read = || {
-        samples(std::io::BufReader::new(
-            std::fs::File::open(path).map_err(hound::Error::from)?,
-        ))
+        let file = std::fs::File::open(path).map_err(hound::Error::from)?;
+        samples(std::io::BufReader::new(file), rate, length)
     };
     let samples = read().with_context(|| path.display().to_string())?;
-    Ok(centred(&samples, snr, seed, index))
+    Ok(centred(&samples, length, noise, index))
 }
 
-/// At most the first [`CLIP`] samples, in units of an int16.
-fn samples(bytes: impl Read) -> Result<Vec<f32>, WavError> {
+/// At most the first `length` samples, in units of an int16.
+fn samples(bytes: impl Read, rate: u32, length: usize) -> Result<Vec<f32>, WavError> {
     let mut wav = WavReader::new(bytes)?;
-    let spec = wav.spec();
-    let kind = (spec.sample_format, spec.bits_per_sample);
+    let found = wav.spec();
+    let kind = (found.sample_format, found.bits_per_sample);
     let samples: Result<Vec<f32>, hound::Error> = match kind {
-        _ if (spec.channels, spec.sample_rate) != (1, RATE) => return Err(WavError::Format(spec)),
+        _ if (found.channels, found.sample_rate) != (1, rate) => {
+            return Err(WavError::Format { found, rate });
+        }
         (SampleFormat::Int, 16) => {
-            let values = wav.samples::<i16>().take(CLIP);
+            let values = wav.samples::<i16>().take(length);
             values.map(|v| v.map(f32::from)).collect()
         }
         (SampleFormat::Float, 32) => {
-            let values = wav.samples::<f32>().take(CLIP);
+            let values = wav.samples::<f32>().take(length);
             values.map(|v| v.map(|v| v * 32768.0)).collect()
         }
-        _ => return Err(WavError::Format(spec)),
+        _ => return Err(WavError::Format { found, rate }),
     };
     let samples = samples?;
     if samples.is_empty() {
@@ -75,12 +83,12 @@ fn samples(bytes: impl Read) -> Result<Vec<f32>, WavError> {
     }
 }
 
-/// Puts at most [`CLIP`] samples in the middle of a clip, and noise over all of it.
-fn centred(samples: &[f32], snr: Option<f32>, seed: u64, index: u64) -> Vec<f32> {
-    let mut clip = vec![0.0; CLIP];
-    let first = (CLIP - samples.len()) / 2;
+/// Puts at most `length` samples in the middle of a clip, and noise over all of it.
+fn centred(samples: &[f32], length: usize, noise: Option<Noise>, index: u64) -> Vec<i16> {
+    let mut clip = vec![0.0; length];
+    let first = (length - samples.len()) / 2;
     clip[first..first + samples.len()].copy_from_slice(samples);
-    if let Some(snr) = snr {
+    if let Some(Noise { snr, seed }) = noise {
         let squares: f64 = samples.iter().map(|&v| f64::from(v).powi(2)).sum();
         let power = squares / samples.len() as f64;
         let deviation = (power / 10f64.powf(f64::from(snr) / 10.0)).sqrt() as f32;
@@ -89,10 +97,8 @@ fn centred(samples: &[f32], snr: Option<f32>, seed: u64, index: u64) -> Vec<f32>
             *value += deviation * normal(&mut rng);
         }
     }
-    for value in &mut clip {
-        *value = value.round_ties_even().clamp(-32768.0, 32767.0);
-    }
-    clip
+    let sample = |v: &f32| v.round_ties_even().clamp(-32768.0, 32767.0) as i16;
+    clip.iter().map(sample).collect()
 }
 
 #[cfg(test)]
@@ -100,6 +106,17 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
+
+    const RATE: u32 = 16_000;
+    const CLIP: usize = 24_000;
+
+    fn read(bytes: impl Read) -> Result<Vec<f32>, WavError> {
+        samples(bytes, RATE, CLIP)
+    }
+
+    fn floats(clip: &[i16]) -> Vec<f32> {
+        clip.iter().map(|&v| v.into()).collect()
+    }
 
     fn wav(spec: WavSpec, write: impl Fn(&mut hound::WavWriter<&mut Cursor<Vec<u8>>>)) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""What EfficientNet-Lite0 makes of a picture, from JPEG to embedding, in NumPy alone.
+
+Writes picture.jpg (a scene drawn from a fixed seed) and efficientnet_lite0.txt (1,280 numbers)
+beside itself. The network's file is read for its weights; its layers run here, in 64-bit floats.
+
+    tests/golden/efficientnet_lite0.py MODELS      # the folder with efficientnet_lite0.onnx
+
+Needs numpy, onnx and pillow (which decodes the JPEG; nothing else of it is used on pixels).
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from PIL import Image
+
+SEED = 7
+SIDE = 224
+HERE = pathlib.Path(__file__).parent
+
+
+def scene(height=300, width=400):
+    """Soft light, a few things with edges, a little noise: [height, width, 3] bytes."""
+    random = np.random.default_rng(SEED)
+    y, x = np.mgrid[0:height, 0:width].astype(float)
+    picture = np.zeros((height, width, 3))
+    for channel in range(3):
+        waves = random.uniform(0.004, 0.02, (4, 2))
+        phases = random.uniform(0, 6.28, 4)
+        light = sum(np.sin(a * x + b * y + p) for (a, b), p in zip(waves, phases))
+        picture[..., channel] = 120 + 25 * light
+    for _ in range(12):
+        centre, size = random.uniform(0, [height, width]), random.uniform(15, 70)
+        colour = random.uniform(0, 255, 3)
+        if random.random() < 0.5:
+            inside = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < size**2
+        else:
+            inside = (abs(y - centre[0]) < size) & (abs(x - centre[1]) < size / 2)
+        picture[inside] = 0.3 * picture[inside] + 0.7 * colour
+    picture += random.normal(0, 3, picture.shape)
+    return np.clip(np.round(picture), 0, 255).astype(np.uint8)
+
+
+def taps(old, new):
+    """[new, old] weights: a triangle between pixel centres, as wide as the step when it shrinks."""
+    reach = max(old / new, 1.0)
+    centre = (np.arange(new) + 0.5) * old / new - 0.5
+    weights = np.maximum(0, 1 - abs(np.arange(old)[None] - centre[:, None]) / reach)
+    return weights / weights.sum(1, keepdims=True)
+
+
+def resized(picture, side):
+    rows, columns = (taps(n, side) for n in picture.shape[:2])
+    return np.round(np.einsum("yi,ijc,xj->yxc", rows, picture.astype(float), columns))
+
+
+def convolved(x, weights, bias, strides, pads, group):
+    top, left, bottom, right = pads
+    x = np.pad(x, ((0, 0), (top, bottom), (left, right)))
+    out, depth, height, width = weights.shape
+    windows = np.lib.stride_tricks.sliding_window_view(x, (height, width), axis=(1, 2))
+    windows = windows[:, :: strides[0], :: strides[1]]
+    result = np.empty((out, *windows.shape[1:3]))
+    for g in range(group):
+        inputs = windows[g * depth : (g + 1) * depth]
+        own = slice(g * out // group, (g + 1) * out // group)
+        result[own] = np.einsum("chwij,ocij->ohw", inputs, weights[own], optimize=True)
+    return result + bias[:, None, None]
+
+
+def embedded(graph, x):
+    """Runs the layers that lead to `embedding`; x is [3, 224, 224]."""
+    values = {t.name: numpy_helper.to_array(t).astype(float) for t in graph.initializer}
+    values[graph.input[0].name] = x
+    for node in graph.node:
+        a = {k.name: onnx.helper.get_attribute_value(k) for k in node.attribute}
+        i = [values[n] for n in node.input]
+        if node.op_type == "Conv":
+            result = convolved(*i, a["strides"], a["pads"], a["group"])
+        elif node.op_type == "Clip":
+            result = np.clip(*i)
+        elif node.op_type == "Add":
+            result = i[0] + i[1]
+        elif node.op_type == "GlobalAveragePool":
+            result = i[0].mean((1, 2))
+        elif node.op_type == "Flatten":
+            return i[0].ravel()
+        else:
+            raise SystemExit(f"no layer for {node.op_type}")
+        values[node.output[0]] = result
+
+
+def main():
+    models = pathlib.Path(sys.argv[1])
+    graph = onnx.load(models / "efficientnet_lite0.onnx").graph
+    jpeg = HERE / "picture.jpg"
+    Image.fromarray(scene()).save(jpeg, quality=92, subsampling=0)
+    picture = np.asarray(Image.open(jpeg).convert("RGB"))
+    x = (resized(picture, SIDE) - 127) / 128
+    embedding = embedded(graph, x.transpose(2, 0, 1))
+    np.savetxt(HERE / "efficientnet_lite0.txt", embedding, fmt="%.6f")
+    print(f"{jpeg.stat().st_size} bytes of JPEG, {embedding.size} values up to {embedding.max():.3f}")
+
+
+main()

@@ -1,0 +1,223 @@
+//! An encoder, .onnx or .pack, over things of any kind: raw embeddings, and points of its integer
+//! space.
+
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use headstart::encoder::EmbedError;
+use headstart::frontend::{FrontEnd, Settings};
+use headstart::pack::{Artefact, MAGIC};
+use headstart::{Encoder, EncoderPack, PackedEncoder};
+use rayon::prelude::*;
+
+use crate::encoder_file::{Background, EncoderFile};
+use crate::evaluate::progress::Progress;
+use crate::evaluate::space::{fixed, normalise};
+use crate::files::{self, Aligned};
+use crate::float::FloatEncoder;
+use crate::items::{Owned, Wanted};
+
+/// Things that are embedded at once.
+const CHUNK: usize = 32;
+
+/// An encoder that things go through.
+pub struct Embedder {
+    /// D.
+    pub dim: usize,
+    /// Of the file.
+    pub artefact: Artefact,
+    /// What the heads start from.
+    pub background: Option<Background>,
+    kind: Kind,
+}
+
+enum Kind {
+    Float {
+        encoder: FloatEncoder,
+        settings: Settings,
+        channels_last: bool,
+        step: f32,
+        centre: Vec<i32>,
+    },
+    Pack(Aligned),
+}
+
+impl Embedder {
+    /// Opens a file, whichever of the two it is.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn open(path: &Path) -> anyhow::Result<Embedder> {
+        let bytes = files::read(path)?;
+        let named = || format!("could not use the encoder {}", path.display());
+        match bytes.starts_with(&MAGIC) {
+            true => Self::of_pack(&bytes).with_context(named),
+            false => EncoderFile::from_bytes(&bytes)
+                .map_err(anyhow::Error::from)
+                .and_then(|file| Self::of_file(&file))
+                .with_context(named),
+        }
+    }
+
+    /// The float encoder of a file.
+    pub fn of_file(file: &EncoderFile) -> anyhow::Result<Embedder> {
+        let settings = file.frontend.clone();
+        let encoder = FloatEncoder::new(file)?;
+        let values: usize = file.input.dims.iter().product();
+        let rows = encoder.embed(&vec![0.0; values])?;
+        let dim = rows.first().map_or(0, Vec::len);
+        let mean = file.background.as_ref().map(|b| b.mean.as_slice());
+        let centre = mean.or(file.centre.as_deref());
+        ensure!(
+            centre.is_none_or(|c| c.len() == dim),
+            "embeddings have {dim} values, the background mean has another number"
+        );
+        // Any step does where nothing is known: embeddings are scaled to one length.
+        let step = match file.embedding_step {
+            0.0 => 1.0 / 4096.0,
+            step => step,
+        };
+        let zeros = vec![0.0; dim];
+        let centre = fixed(centre.unwrap_or(&zeros), step).collect();
+        Ok(Embedder {
+            dim,
+            artefact: file.sha256,
+            background: file.background.clone(),
+            kind: Kind::Float {
+                encoder,
+                settings,
+                channels_last: file.input.channels_last,
+                step,
+                centre,
+            },
+        })
+    }
+
+    fn of_pack(bytes: &[u8]) -> anyhow::Result<Embedder> {
+        let aligned = Aligned::new(bytes);
+        let pack = EncoderPack::new(aligned.bytes())?;
+        Ok(Embedder {
+            dim: pack.dim(),
+            artefact: pack.artefact(),
+            background: pack.background().map(|b| Background::of(b, Vec::new())),
+            kind: Kind::Pack(aligned.clone()),
+        })
+    }
+
+    /// What it takes; `None` where that is recordings of a sensor.
+    pub fn wanted(&self) -> Option<Wanted> {
+        match &self.kind {
+            Kind::Float { settings, .. } => match settings {
+                Settings::Sensor(_) => None,
+                Settings::Image(image) => Some(Wanted::Pictures {
+                    height: image.height,
+                    width: image.width,
+                }),
+                Settings::LogMel(sound) => Some(Wanted::Sound {
+                    rate: sound.rate,
+                    samples: settings.input_len(),
+                }),
+            },
+            Kind::Pack(pack) => match EncoderPack::new(pack.bytes()).ok()?.frontend() {
+                FrontEnd::Sensor(_) => None,
+                FrontEnd::Image(image) => Some(Wanted::Pictures {
+                    height: image.height,
+                    width: image.width,
+                }),
+                FrontEnd::LogMel(sound) => Some(Wanted::Sound {
+                    rate: sound.rate_hz(),
+                    samples: sound.len(),
+                }),
+            },
+        }
+    }
+
+    /// Raw float embeddings of `count` things, in their order whatever the number of threads; of a
+    /// signal of several windows the mean.
+    ///
+    /// # Errors
+    /// A thing that can't be read or used, an encoder that gives NaN, a pack.
+    pub fn rows(
+        &self,
+        count: usize,
+        progress: &Progress,
+        thing: impl Fn(usize) -> anyhow::Result<Owned> + Sync,
+    ) -> anyhow::Result<Vec<Vec<f32>>> {
+        let Kind::Float { encoder, settings, channels_last, .. } = &self.kind else {
+            anyhow::bail!("a pack gives integers only: take its .onnx");
+        };
+        let chunk = |from: usize| -> anyhow::Result<Vec<Vec<f32>>> {
+            let until = (from + CHUNK).min(count);
+            let mut inputs = Vec::new();
+            for i in from..until {
+                let owned = thing(i)?;
+                let input = settings.inputs(owned.signal()?)?;
+                inputs.extend(match channels_last {
+                    true => input,
+                    false => channels_first(&input, settings.shape()),
+                });
+            }
+            let rows = encoder.embed(&inputs)?;
+            let finite = rows.iter().flatten().all(|v| v.is_finite());
+            ensure!(finite, "the encoder gives NaN or infinity: its weights are damaged");
+            progress.add(until - from);
+            Ok(rows.chunks(settings.windows()).map(mean).collect())
+        };
+        let starts: Vec<usize> = (0..count).step_by(CHUNK).collect();
+        let chunks: anyhow::Result<Vec<_>> = starts.into_par_iter().map(chunk).collect();
+        Ok(chunks?.concat())
+    }
+
+    /// The same as points of the integer space; `None` where a thing carries no signal.
+    pub fn points(
+        &self,
+        count: usize,
+        progress: &Progress,
+        thing: impl Fn(usize) -> anyhow::Result<Owned> + Sync,
+    ) -> anyhow::Result<Vec<Option<Vec<i8>>>> {
+        match &self.kind {
+            Kind::Float { step, centre, .. } => {
+                let rows = self.rows(count, progress, thing)?;
+                Ok(rows.iter().map(|row| normalise(row, *step, centre)).collect())
+            }
+            Kind::Pack(pack) => {
+                let chunk = |from: usize| -> anyhow::Result<Vec<Option<Vec<i8>>>> {
+                    let pack = EncoderPack::new(pack.bytes())?;
+                    let mut arena = vec![0; pack.arena_bytes().div_ceil(4)];
+                    let mut encoder: PackedEncoder = PackedEncoder::new(pack, &mut arena)?;
+                    let mut one = |i: usize| {
+                        let owned = thing(i)?;
+                        let mut values = vec![0; pack.dim()];
+                        progress.add(1);
+                        match encoder.embed(owned.signal()?, &mut values) {
+                            Ok(_) => Ok(Some(values)),
+                            Err(EmbedError::Zero(_)) => Ok(None),
+                            Err(other) => Err(other.into()),
+                        }
+                    };
+                    (from..(from + CHUNK).min(count)).map(&mut one).collect()
+                };
+                let starts: Vec<usize> = (0..count).step_by(CHUNK).collect();
+                let chunks: anyhow::Result<Vec<_>> = starts.into_par_iter().map(chunk).collect();
+                Ok(chunks?.concat())
+            }
+        }
+    }
+}
+
+/// Windows of [height][width][channels] as [channels][height][width].
+pub fn channels_first(values: &[f32], [height, width, channels]: [usize; 3]) -> Vec<f32> {
+    let (places, size) = (height * width, height * width * channels);
+    let mut moved = vec![0.0; values.len()];
+    for (from, to) in values.chunks_exact(size).zip(moved.chunks_exact_mut(size)) {
+        for (at, value) in from.iter().enumerate() {
+            to[at % channels * places + at / channels] = *value;
+        }
+    }
+    moved
+}
+
+fn mean(rows: &[Vec<f32>]) -> Vec<f32> {
+    let value = |d: usize| rows.iter().map(|r| r[d]).sum::<f32>() / rows.len() as f32;
+    (0..rows.first().map_or(0, Vec::len)).map(value).collect()
+}

@@ -1,0 +1,212 @@
+//! Data of things to embed: pictures or clips of sound, a file each or many in one, labelled by the
+//! folder they lie in or by a file beside them.
+
+mod folder;
+mod idx;
+mod image;
+mod views;
+mod wav;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use headstart::frontend::Signal;
+
+use crate::error::Failure;
+pub use folder::Kind;
+pub use image::Picture;
+use image::Images;
+pub use views::View;
+
+/// What an encoder takes, and so what the data has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Pictures, seen at this height and width.
+    Pictures {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+    },
+    /// Clips of sound.
+    Sound {
+        /// Samples a second.
+        rate: u32,
+        /// Samples of a clip.
+        samples: usize,
+    },
+}
+
+impl Wanted {
+    fn kind(self) -> Kind {
+        match self {
+            Wanted::Pictures { .. } => Kind::Image,
+            Wanted::Sound { .. } => Kind::Wav,
+        }
+    }
+}
+
+/// White noise on clips: a function of the seed and the clip's number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Noise {
+    /// Decibels below the mean power of each clip.
+    pub snr: f32,
+    /// Names it.
+    pub seed: u64,
+}
+
+/// Things to embed, and what is known of each.
+pub struct Items {
+    /// Class names.
+    pub labels: Vec<String>,
+    /// Of each item, an index into `labels`; empty where the data has no labels.
+    pub classes: Vec<u32>,
+    /// Of each item: whom splits keep apart.
+    pub groups: Vec<u32>,
+    wanted: Wanted,
+    source: Source,
+}
+
+enum Source {
+    Images(Images),
+    Clips(Vec<PathBuf>),
+}
+
+/// One thing, read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Owned {
+    /// A clip of sound.
+    Samples(Vec<i16>),
+    /// A picture.
+    Picture(Picture),
+}
+
+impl Owned {
+    /// As an encoder takes it.
+    ///
+    /// # Errors
+    /// A picture larger than any that is taken.
+    pub fn signal(&self) -> anyhow::Result<Signal<'_>> {
+        match self {
+            Owned::Samples(samples) => Ok(Signal::Samples(samples)),
+            Owned::Picture(picture) => Ok(Signal::Image(picture.view()?)),
+        }
+    }
+}
+
+impl Items {
+    /// Opens a folder of class folders or an IDX file with its labels beside it; the first `limit`
+    /// things of it. Clips are grouped by the speaker in their file's name, pictures not at all.
+    ///
+    /// # Errors
+    /// Where the data is not what the encoder takes, or has no labels.
+    pub fn open(data: &Path, wanted: Wanted, limit: usize) -> Result<Items, Failure> {
+        exists(data)?;
+        match wanted {
+            Wanted::Pictures { .. } => {
+                let (images, known) = Images::open(data, limit)?;
+                Ok(known.with(wanted, Source::Images(images)))
+            }
+            Wanted::Sound { .. } => {
+                let mut files = folder::list(data, Kind::Wav)?;
+                let known = files.items(limit, folder::groups);
+                Ok(known.with(wanted, Source::Clips(files.paths)))
+            }
+        }
+    }
+
+    /// Opens an IDX file without its labels, or a folder with the files in itself, else in class
+    /// folders.
+    pub fn unlabelled(data: &Path, wanted: Wanted, limit: usize) -> Result<Items, Failure> {
+        exists(data)?;
+        let source = match wanted {
+            Wanted::Pictures { .. } => Source::Images(Images::unlabelled(data, limit)?),
+            Wanted::Sound { .. } => Source::Clips(folder::any(data, wanted.kind(), limit)?),
+        };
+        let known = Known {
+            labels: Vec::new(),
+            classes: Vec::new(),
+            groups: Vec::new(),
+        };
+        Ok(known.with(wanted, source))
+    }
+
+    /// Whether a folder has class folders, or an IDX file labels beside it.
+    pub fn has_labels(data: &Path, wanted: Wanted) -> bool {
+        match data.is_dir() {
+            true => !folder::has_files(data, wanted.kind()),
+            false => idx::labels_beside(data).is_some_and(|labels| labels.is_file()),
+        }
+    }
+
+    /// How many things there are.
+    pub fn len(&self) -> usize {
+        match &self.source {
+            Source::Images(images) => images.len(),
+            Source::Clips(paths) => paths.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads item number `i`; noise is for clips.
+    pub fn get(&self, i: usize, noise: Option<Noise>) -> anyhow::Result<Owned> {
+        match (&self.source, self.wanted) {
+            (Source::Clips(paths), Wanted::Sound { rate, samples }) => {
+                let path = paths.get(i).context("there is no such clip")?;
+                let clip = wav::clip(path, rate, samples, noise, i as u64)?;
+                Ok(Owned::Samples(clip))
+            }
+            (Source::Images(images), _) => Ok(Owned::Picture(images.get(i)?)),
+            _ => Err(anyhow!("sound in place of pictures")),
+        }
+    }
+
+    /// Item number `i` as augmented view `number` shows it: a picture moved, turned and lit, of the
+    /// encoder's size; a clip in noise of its own.
+    pub fn view(&self, i: usize, number: usize, seed: u64) -> anyhow::Result<Owned> {
+        match (self.get(i, None)?, self.wanted) {
+            (Owned::Picture(picture), Wanted::Pictures { height, width }) => {
+                let view = View::new(seed, i, number);
+                Ok(Owned::Picture(picture.seen(&view, height, width)))
+            }
+            (Owned::Samples(_), _) => {
+                let seed = seed.wrapping_mul(0x9e37_79b9).wrapping_add(number as u64 + 1);
+                self.get(i, Some(Noise { snr: VIEW_SNR, seed }))
+            }
+            (picture, _) => Ok(picture),
+        }
+    }
+}
+
+/// The noise of a view of a clip, in decibels below its power.
+const VIEW_SNR: f32 = 10.0;
+
+fn exists(data: &Path) -> anyhow::Result<()> {
+    let found = std::fs::metadata(data);
+    found.with_context(|| format!("could not read the data {}", data.display()))?;
+    Ok(())
+}
+
+/// What is known of things before any is read, in their order.
+pub(super) struct Known {
+    labels: Vec<String>,
+    /// Indices into `labels`.
+    classes: Vec<u32>,
+    groups: Vec<u32>,
+}
+
+impl Known {
+    fn with(self, wanted: Wanted, source: Source) -> Items {
+        Items {
+            labels: self.labels,
+            classes: self.classes,
+            groups: self.groups,
+            wanted,
+            source,
+        }
+    }
+}
