@@ -109,6 +109,20 @@ pub struct ImageInput<'a> {
 }
 
 impl<'a> ImageInput<'a> {
+    /// An input without scales, which makes bytes: height, width, channels.
+    #[cfg(any(test, feature = "onnx"))]
+    pub(crate) fn of([height, width, channels]: [usize; 3], fit: Fit, blue_first: bool) -> Self {
+        ImageInput {
+            height,
+            width,
+            channels,
+            fit,
+            blue_first,
+            shift: 1,
+            scales: &[],
+        }
+    }
+
     /// Reads and checks the section of a pack whose input is `input`.
     pub(crate) fn read(section: &'a [u8], input: &TensorRecord) -> Option<Self> {
         let (head, scales) = section.split_at_checked(size_of::<ImageRecord>())?;
@@ -195,15 +209,7 @@ mod tests {
     use super::*;
 
     fn input(channels: usize, blue_first: bool) -> ImageInput<'static> {
-        ImageInput {
-            height: 2,
-            width: 2,
-            channels,
-            fit: Fit::Stretch,
-            blue_first,
-            shift: 1,
-            scales: &[],
-        }
+        ImageInput::of([2, 2, channels], Fit::Stretch, blue_first)
     }
 
     #[test]

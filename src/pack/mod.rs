@@ -249,6 +249,11 @@ impl<'a> EncoderPack<'a> {
         self.frontend
     }
 
+    /// Bytes of the file that the front end's section takes.
+    pub fn frontend_bytes(&self) -> usize {
+        self.header.frontend_bytes as usize
+    }
+
     /// The front end where it is a sensor's.
     pub fn sensor(&self) -> Option<SensorWindow<'a>> {
         match self.frontend {
