@@ -1,11 +1,12 @@
 //! From a signal to an embedding.
 
 use core::marker::PhantomData;
+use core::ops::Range;
 
 use crate::embedding::{Embedding, ZeroEmbedding};
 use crate::frontend::Signal;
 use crate::ops::{AllKernels, Kernels, Layer};
-use crate::pack::{Artefact, ElementKind, EncoderPack, LayerKind};
+use crate::pack::{Artefact, ElementKind, EncoderPack, LayerKind, TensorRecord};
 
 /// A frozen encoder: one window in, one embedding out. Implemented by the packed integer encoder
 /// here, and on Linux by float runtimes.
@@ -151,32 +152,74 @@ impl<'a, K: Kernels> PackedEncoder<'a, K> {
     }
 
     /// Runs the front end and all layers; the raw embedding is then in the arena, in steps of
-    /// [`EncoderPack::embedding_step`]. `see` is shown the arena after each layer.
+    /// [`EncoderPack::embedding_step`]. `see` is shown the arena after each layer. Of several windows
+    /// ([`FrontEnd::windows`](crate::frontend::FrontEnd::windows)) each passes all layers, and the
+    /// raw embedding is their mean, halves rounded away from zero.
     pub fn run(
         &mut self,
         signal: Signal<'_>,
         mut see: impl FnMut(usize, &[i8]),
     ) -> Result<&[i8], EmbedError> {
-        let frontend = self.pack.frontend();
-        let Signal::Samples(counts) = signal else {
-            return Err(EmbedError::WrongSignal { takes: "samples" });
-        };
-        if counts.len() != frontend.len() {
-            return Err(EmbedError::InputLength {
-                expected: frontend.len(),
-                got: counts.len(),
-            });
-        }
+        let (pack, frontend) = (self.pack, self.pack.frontend());
+        let (input, windows) = (pack.tensors()[0].place(), frontend.windows());
         let arena: &mut [i8] = bytemuck::cast_slice_mut(self.arena);
-        frontend.run(counts, &mut arena[self.pack.tensors()[0].place()]);
-        for (i, record) in self.pack.layers().iter().enumerate() {
-            if let (Some(kind), Some(layer)) = (record.kind(), Layer::new(self.pack, record)) {
-                K::run(kind, &layer, arena);
+        frontend.start(signal, arena, input.clone())?;
+        for window in 0..windows {
+            frontend.select(window, arena, input.clone());
+            for (i, record) in pack.layers().iter().enumerate() {
+                if let (Some(kind), Some(layer)) = (record.kind(), Layer::new(pack, record)) {
+                    K::run(kind, &layer, arena);
+                }
+                see(i, arena);
             }
-            see(i, arena);
+            if windows > 1 {
+                let [_, sums] = frontend.kept(pack.dim());
+                average(arena, pack.embedding_tensor(), sums, [window, windows]);
+            }
         }
         Ok(arena)
     }
+}
+
+/// Adds the raw embedding of window `of[0]` to the sums, and puts the mean in its place after the
+/// last of `of[1]` windows.
+fn average(arena: &mut [i8], embedding: &TensorRecord, sums: Range<usize>, of: [usize; 2]) {
+    // Checked: they share no byte, and both are aligned.
+    let Ok([raw, sums]) = arena.get_disjoint_mut([embedding.place(), sums]) else {
+        return;
+    };
+    let sums: &mut [i32] = bytemuck::try_cast_slice_mut(sums).unwrap_or(&mut []);
+    let [window, windows] = of;
+    if window == 0 {
+        sums.fill(0);
+    }
+    let last = window + 1 == windows;
+    let add = |value: i32, sum: &mut i32| {
+        *sum += value;
+        if last {
+            mean(*sum, windows as i32)
+        } else {
+            value
+        }
+    };
+    match embedding.element_kind() {
+        ElementKind::Int8 => {
+            for (raw, sum) in raw.iter_mut().zip(sums) {
+                *raw = add((*raw).into(), sum) as i8;
+            }
+        }
+        ElementKind::Int16 => {
+            let raw: &mut [i16] = bytemuck::try_cast_slice_mut(raw).unwrap_or(&mut []);
+            for (raw, sum) in raw.iter_mut().zip(sums) {
+                *raw = add((*raw).into(), sum) as i16;
+            }
+        }
+    }
+}
+
+/// Halves rounded away from zero, as the float paths round.
+fn mean(sum: i32, count: i32) -> i32 {
+    (2 * sum + sum.signum() * count) / (2 * count)
 }
 
 impl<K: Kernels> Encoder for PackedEncoder<'_, K> {
@@ -185,7 +228,7 @@ impl<K: Kernels> Encoder for PackedEncoder<'_, K> {
     }
 
     fn input_len(&self) -> usize {
-        self.pack.frontend().len()
+        self.pack.frontend().input_len()
     }
 
     fn artefact(&self) -> Artefact {

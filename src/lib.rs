@@ -51,7 +51,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("packs are little-endian and read in place");
 
-#[cfg(test)]
+#[cfg(any(test, feature = "onnx"))]
 extern crate std;
 
 /// The README's Rust compiles.

@@ -1,7 +1,149 @@
 //! From the raw signal to the encoder's input, in integers: the same bits on host and device.
 
+mod image;
+mod log_mel;
+mod resample;
+mod resize;
 mod sensor;
+#[cfg(feature = "onnx")]
+pub mod settings;
 mod signal;
+mod spectrum;
 
+pub use image::{Fit, ImageInput, ImageRecord, KIND_IMAGE, LARGEST_INPUT, WHOLE};
+pub use log_mel::{Band, DECIBEL, KIND_LOG_MEL, LogMel, LogMelRecord};
+pub use resample::{Rates, Resampler};
+pub use resize::{Rectangle, Resize};
 pub use sensor::{ChannelScale, KIND_SENSOR, SensorRecord, SensorWindow};
 pub use signal::{Image, Signal};
+
+use core::ops::Range;
+
+use crate::encoder::EmbedError;
+use crate::pack::TensorRecord;
+
+/// What an encoder takes, and how its input is made of it.
+#[derive(Clone, Copy, Debug)]
+pub enum FrontEnd<'a> {
+    /// A window of a sensor.
+    Sensor(SensorWindow<'a>),
+    /// A picture.
+    Image(ImageInput<'a>),
+    /// Sound.
+    LogMel(LogMel<'a>),
+}
+
+impl<'a> FrontEnd<'a> {
+    /// Reads and checks the section of a pack whose input is `input`; `None` where it does not fit.
+    /// What it asks of the arena is for the pack's plan to check.
+    pub(crate) fn read(section: &'a [u8], input: &TensorRecord) -> Option<Self> {
+        match *section.first()? {
+            KIND_SENSOR => SensorWindow::read(section, input).map(FrontEnd::Sensor),
+            KIND_IMAGE => ImageInput::read(section, input).map(FrontEnd::Image),
+            KIND_LOG_MEL => LogMel::read(section, input).map(FrontEnd::LogMel),
+            _ => None,
+        }
+    }
+
+    /// Samples of a signal, channels and time steps together; 0 of a picture.
+    pub fn input_len(&self) -> usize {
+        match self {
+            FrontEnd::Sensor(sensor) => sensor.len(),
+            FrontEnd::Image(_) => 0,
+            FrontEnd::LogMel(log_mel) => log_mel.len(),
+        }
+    }
+
+    /// How often the encoder runs for a signal; its raw embedding is the rounded mean.
+    pub fn windows(&self) -> usize {
+        match self {
+            FrontEnd::LogMel(log_mel) => log_mel.windows(),
+            _ => 1,
+        }
+    }
+
+    /// In words.
+    pub fn takes(&self) -> &'static str {
+        match self {
+            FrontEnd::Sensor(_) => "samples of a sensor",
+            FrontEnd::Image(_) => "images",
+            FrontEnd::LogMel(_) => "samples of sound",
+        }
+    }
+
+    /// What it keeps in the arena while the layers run: the clip's frames, and the sums of `dim`
+    /// embeddings. Empty where there is one window.
+    pub(crate) fn kept(&self, dim: usize) -> [Range<usize>; 2] {
+        match self {
+            FrontEnd::LogMel(log_mel) => [log_mel.clip(), log_mel.sums(dim)],
+            _ => [0..0, 0..0],
+        }
+    }
+
+    /// What it needs in the arena before the layers run.
+    pub(crate) fn scratch(&self) -> Range<usize> {
+        match self {
+            FrontEnd::LogMel(log_mel) => log_mel.scratch(),
+            _ => 0..0,
+        }
+    }
+
+    /// Makes the input of the first window, `input` in the arena, and of a clip all frames.
+    pub(crate) fn start(
+        &self,
+        signal: Signal<'_>,
+        arena: &mut [i8],
+        input: Range<usize>,
+    ) -> Result<(), EmbedError> {
+        match (self, signal) {
+            (FrontEnd::Sensor(sensor), Signal::Samples(counts)) => {
+                sized(counts, sensor.len())?;
+                sensor.run(counts, &mut arena[input]);
+            }
+            (FrontEnd::Image(to), Signal::Image(image)) => to.run(image, &mut arena[input]),
+            (FrontEnd::LogMel(log_mel), Signal::Samples(samples)) => {
+                sized(samples, log_mel.len())?;
+                let several = log_mel.windows() > 1;
+                let frames = if several { log_mel.clip() } else { input };
+                // Checked: they share no byte, and the scratch is aligned.
+                if let Ok([scratch, frames]) = arena.get_disjoint_mut([log_mel.scratch(), frames])
+                    && let Ok(scratch) = bytemuck::try_cast_slice_mut(scratch)
+                {
+                    log_mel.run(samples, scratch, frames);
+                }
+            }
+            _ => {
+                return Err(EmbedError::WrongSignal {
+                    takes: self.takes(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the input of window number `window`, where there are several.
+    pub(crate) fn select(&self, window: usize, arena: &mut [i8], input: Range<usize>) {
+        if let FrontEnd::LogMel(log_mel) = self
+            && log_mel.windows() > 1
+        {
+            let from = log_mel.clip().start + window * log_mel.step() * log_mel.bands();
+            arena.copy_within(from..from + input.len(), input.start);
+        }
+    }
+}
+
+fn sized(samples: &[i16], expected: usize) -> Result<(), EmbedError> {
+    if samples.len() == expected {
+        Ok(())
+    } else {
+        let got = samples.len();
+        Err(EmbedError::InputLength { expected, got })
+    }
+}
+
+/// A value as the encoder's int8: `(value * multiplier + bias) / 2^shift`, rounded half up.
+/// `value` has at most 16 bits and `scale` is bounded, so nothing overflows.
+fn scaled(value: i32, scale: &ChannelScale, shift: u32) -> i8 {
+    let value = value * scale.multiplier + scale.bias + (1 << (shift - 1));
+    (value >> shift).clamp(-128, 127) as i8
+}

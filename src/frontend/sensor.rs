@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::scaled;
 use crate::pack::TensorRecord;
 
 /// How one channel's counts become int8: `(count * multiplier + bias) / 2^shift`, rounded half up.
@@ -12,6 +13,12 @@ pub struct ChannelScale {
     pub multiplier: i32,
     /// Zero point and mean, at most 2^29 in size.
     pub bias: i32,
+}
+
+impl ChannelScale {
+    pub(super) fn bounded(&self) -> bool {
+        self.multiplier.unsigned_abs() <= 1 << 15 && self.bias.unsigned_abs() <= 1 << 29
+    }
 }
 
 /// The first 16 bytes of the section; a [`ChannelScale`] for each channel follows.
@@ -58,16 +65,13 @@ impl<'a> SensorWindow<'a> {
         let (head, scales) = section.split_at_checked(size_of::<SensorRecord>())?;
         let head: &SensorRecord = bytemuck::try_from_bytes(head).ok()?;
         let scales: &[ChannelScale] = bytemuck::try_cast_slice(scales).ok()?;
-        let bounded = |s: &ChannelScale| {
-            s.multiplier.unsigned_abs() <= 1 << 15 && s.bias.unsigned_abs() <= 1 << 29
-        };
         let fits = head.kind == KIND_SENSOR
             && head.reserved == 0
             && (1..=24).contains(&head.shift)
             && (1..=head.window).contains(&head.hop)
             && head.rate_hz.is_finite()
             && scales.len() == usize::from(head.channels)
-            && scales.iter().all(bounded)
+            && scales.iter().all(ChannelScale::bounded)
             && u32::from(input.height) * u32::from(input.width) == u32::from(head.window)
             && input.channels == head.channels
             && input.element == 1;
@@ -93,14 +97,12 @@ impl<'a> SensorWindow<'a> {
 
     /// Fills the encoder's input, `[window][channels]`, from counts of the same shape.
     pub fn run(&self, counts: &[i16], input: &mut [i8]) {
-        let round = 1 << (self.shift - 1);
         let steps = counts
             .chunks_exact(self.channels)
             .zip(input.chunks_exact_mut(self.channels));
         for (from, to) in steps {
             for ((&count, out), scale) in from.iter().zip(to).zip(self.scales) {
-                let value = i32::from(count) * scale.multiplier + scale.bias;
-                *out = ((value + round) >> self.shift).clamp(-128, 127) as i8;
+                *out = scaled(count.into(), scale, self.shift);
             }
         }
     }

@@ -3,13 +3,11 @@
 use core::ops::Range;
 
 use super::record::{CRC_FROM, LayerKind, LayerRecord, MAGIC, NO_TENSOR, PackHeader, TensorRecord};
-use super::{Background, EncoderPack, Fault, MAX_TENSORS, PackError, VERSION};
-use crate::frontend::SensorWindow;
+use super::{Background, EncoderPack, Fault, MAX_ARENA, MAX_TENSORS, PackError, VERSION};
+use crate::frontend::FrontEnd;
 use crate::head::calibration::{self, Calibration};
 use crate::ops::geometry;
 
-/// An arena larger than this is a mistake, not an encoder for a device.
-const MAX_ARENA: u32 = 64 << 20;
 /// The longest embedding.
 const MAX_DIM: u16 = 4096;
 const MAX_BACKGROUND: u32 = 12 << 10;
@@ -94,7 +92,9 @@ pub(super) fn check(bytes: &[u8]) -> Result<EncoderPack<'_>, PackError> {
 
     let frontend = section(bytes, header.frontend_at, header.frontend_bytes as usize)
         .map_err(|fault| invalid(fault, 0))?;
-    let frontend = SensorWindow::read(frontend, &tensors[0]).ok_or(invalid(Fault::FrontEnd, 0))?;
+    let frontend = FrontEnd::read(frontend, &tensors[0]).ok_or(invalid(Fault::FrontEnd, 0))?;
+    let placed = frontend_has_room(&frontend, header, tensors, layers);
+    require(placed, Fault::FrontEnd, 0)?;
     let metadata = section(bytes, header.metadata_at, header.metadata_bytes as usize)
         .map_err(|fault| invalid(fault, 0))?;
     let metadata = core::str::from_utf8(metadata).map_err(|_| invalid(Fault::Metadata, 0))?;
@@ -474,13 +474,8 @@ fn check_plan(
 
     for (i, layer) in layers.iter().enumerate() {
         let step = i as u16 + 1;
-        let (input, output) = (
-            &tensors[usize::from(layer.input)],
-            &tensors[usize::from(layer.output)],
-        );
-        let place = output.place();
-        let scratch = layer.scratch_at as usize;
-        let scratch = scratch..scratch + geometry::scratch_bytes(layer, input, output);
+        let place = tensors[usize::from(layer.output)].place();
+        let scratch = scratch(layer, tensors);
         require(!overlap(&scratch, &place), Fault::Scratch, i)?;
         for (t, tensor) in tensors.iter().enumerate() {
             let alive = written[t] < step && last_read[t] >= step;
@@ -496,6 +491,40 @@ fn check_plan(
         }
     }
     Ok(())
+}
+
+/// The front end's memory lies in the arena. What it keeps while layers run touches none of theirs;
+/// its scratch, which is done with by then, only may not touch what it is made for.
+fn frontend_has_room(
+    frontend: &FrontEnd<'_>,
+    header: &PackHeader,
+    tensors: &[TensorRecord],
+    layers: &[LayerRecord],
+) -> bool {
+    let [clip, sums] = frontend.kept(header.dim.into());
+    let before = frontend.scratch();
+    let made = if clip.is_empty() {
+        tensors[0].place()
+    } else {
+        clip.clone()
+    };
+    let inside = |range: &Range<usize>| range.end <= header.arena_bytes as usize;
+    let free = |kept: &Range<usize>| {
+        let held = tensors.iter().any(|t| overlap(kept, &t.place()));
+        let scratch = layers.iter().any(|l| overlap(kept, &scratch(l, tensors)));
+        !held && !scratch
+    };
+    [&clip, &sums, &before].into_iter().all(inside)
+        && !overlap(&before, &made)
+        && !overlap(&clip, &sums)
+        && [clip, sums].iter().all(free)
+}
+
+/// The bytes of the arena that a layer needs besides its tensors.
+fn scratch(layer: &LayerRecord, tensors: &[TensorRecord]) -> Range<usize> {
+    let [input, output] = [layer.input, layer.output].map(|t| &tensors[usize::from(t)]);
+    let from = layer.scratch_at as usize;
+    from..from + geometry::scratch_bytes(layer, input, output)
 }
 
 fn inputs(layer: &LayerRecord) -> impl Iterator<Item = usize> {

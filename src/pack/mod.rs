@@ -15,11 +15,14 @@ pub use record::{
     TensorRecord,
 };
 
-use crate::frontend::SensorWindow;
+use crate::frontend::{FrontEnd, SensorWindow};
 use crate::head::calibration::Calibration;
 
 /// The version that this crate reads and the trainer writes.
 pub const VERSION: u16 = 2;
+
+/// A larger arena is a mistake, not an encoder for a device.
+pub(crate) const MAX_ARENA: u32 = 64 << 20;
 
 /// The most tensors, and so layers, a pack can have.
 pub const MAX_TENSORS: usize = 128;
@@ -37,7 +40,7 @@ pub struct EncoderPack<'a> {
     header: &'a PackHeader,
     tensors: &'a [TensorRecord],
     layers: &'a [LayerRecord],
-    frontend: SensorWindow<'a>,
+    frontend: FrontEnd<'a>,
     centre: &'a [i32],
     background: Option<Background<'a>>,
     metadata: &'a str,
@@ -130,7 +133,7 @@ pub enum Fault {
     OutputStage,
     /// The embedding is not one vector that a layer writes.
     EmbeddingTensor,
-    /// The front end does not fit the input.
+    /// The front end does not fit the input, or its memory overlaps what it must not.
     FrontEnd,
     /// Background statistics that are not finite, not positive or too long.
     Background,
@@ -158,7 +161,7 @@ impl Fault {
             Fault::LayerData => "layer with weights outside the file, or where only zeros belong",
             Fault::OutputStage => "layer with an impossible output range or shift",
             Fault::EmbeddingTensor => "the embedding is not a vector that a layer writes",
-            Fault::FrontEnd => "the front end does not fit the encoder's input",
+            Fault::FrontEnd => "the front end does not fit the encoder's input or memory",
             Fault::Background => "background statistics are not usable numbers",
             Fault::Metadata => "metadata is not UTF-8",
         }
@@ -242,8 +245,21 @@ impl<'a> EncoderPack<'a> {
     }
 
     /// What the raw signal must look like.
-    pub fn frontend(&self) -> SensorWindow<'a> {
+    pub fn frontend(&self) -> FrontEnd<'a> {
         self.frontend
+    }
+
+    /// Bytes of the file that the front end's section takes.
+    pub fn frontend_bytes(&self) -> usize {
+        self.header.frontend_bytes as usize
+    }
+
+    /// The front end where it is a sensor's.
+    pub fn sensor(&self) -> Option<SensorWindow<'a>> {
+        match self.frontend {
+            FrontEnd::Sensor(sensor) => Some(sensor),
+            _ => None,
+        }
     }
 
     /// Bytes of working memory, input and scratch included: the arena's length in words is a

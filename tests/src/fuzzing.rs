@@ -119,7 +119,7 @@ fn work(pack: &EncoderPack<'_>) -> u64 {
 /// What each layer leaves, from counts that are the same in every run, and the embedding last.
 fn outputs<K: Kernels>(pack: EncoderPack<'_>) -> Vec<Vec<i8>> {
     let mut random = 7u64;
-    let counts: Vec<i16> = (0..pack.frontend().len())
+    let counts: Vec<i16> = (0..pack.frontend().input_len())
         .map(|_| {
             random = random
                 .wrapping_mul(6_364_136_223_846_793_005)

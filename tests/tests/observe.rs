@@ -35,7 +35,8 @@ impl World {
         let data = Dataset::load(&repository("models/data/watch/unseen.npz")).unwrap();
         let scale = data.scale.clone().unwrap();
         let pack = EncoderPack::new(bytes.bytes()).unwrap();
-        let (length, hop) = (pack.frontend().window, pack.frontend().hop);
+        let sensor = pack.sensor().unwrap();
+        let (length, hop) = (sensor.window, sensor.hop);
         let mut arena = vec![0; pack.arena_bytes().div_ceil(4)];
         let mut encoder: PackedEncoder = PackedEncoder::new(pack, &mut arena).unwrap();
         let mut seen = Vec::new();

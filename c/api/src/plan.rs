@@ -2,6 +2,7 @@
 
 use core::mem::MaybeUninit;
 
+use headstart::frontend::FrontEnd;
 use headstart::{AutoHead, EncoderPack, Label, Statistics};
 
 use crate::{Sizes, Status, Tier};
@@ -52,12 +53,17 @@ impl Plan {
         };
         let state = 4 * words + classes * size_of::<Label>();
         let memory = (LEARNER_BYTES + state + 4 * head + 2 * dim).next_multiple_of(8);
-        let frontend = pack.frontend();
+        // Samples of sound are one channel, and a clip stands alone; pictures are not for C yet.
+        let (channels, hop) = match pack.frontend() {
+            FrontEnd::Sensor(sensor) => (sensor.channels, sensor.hop),
+            FrontEnd::LogMel(log_mel) => (1, log_mel.len()),
+            FrontEnd::Image(_) => return Err(Status::PackInvalid),
+        };
         Ok(Plan {
             sizes: Sizes {
-                window: frontend.len() as u32,
-                channels: frontend.channels as u32,
-                hop: frontend.hop as u32,
+                window: pack.frontend().input_len() as u32,
+                channels: channels as u32,
+                hop: hop as u32,
                 dim: dim as u32,
                 rank: rank as u32,
                 arena: pack.arena_bytes().next_multiple_of(8) as u32,

@@ -41,7 +41,7 @@ impl Default for Memory {
 /// Why there is no report.
 #[derive(Debug)]
 pub enum Fault {
-    /// The pack is none, or too large for this bench.
+    /// The pack is none, takes no samples of a sensor, or is too large for this bench.
     Pack,
     /// Printing failed.
     Print,
@@ -77,7 +77,8 @@ pub fn report(
     count: impl Fn() -> u32,
     out: &mut impl Write,
 ) -> Result<(), Fault> {
-    let length = pack.frontend().len();
+    let sensor = pack.sensor().ok_or(Fault::Pack)?;
+    let length = sensor.len();
     let counts = memory.counts.get_mut(..length).ok_or(Fault::Pack)?;
     let mut random = 1u32;
     for count in counts.iter_mut() {
@@ -104,7 +105,7 @@ pub fn report(
     }
     // The front end ran before the first layer: once more, alone.
     let begin = count();
-    pack.frontend().run(
+    sensor.run(
         counts,
         &mut bytemuck::cast_slice_mut::<u32, i8>(&mut memory.arena)[pack.tensors()[0].place()],
     );

@@ -101,7 +101,7 @@ fn one(
     let pack = EncoderPack::new(bytes).map_err(|e| Fault::NoPack(number, e))?;
     let counts = memory
         .counts
-        .get_mut(..pack.frontend().len())
+        .get_mut(..pack.frontend().input_len())
         .ok_or(Fault::TooLarge(number))?;
     let extreme = random.once_in(8);
     for count in counts.iter_mut() {

@@ -61,7 +61,12 @@ pub fn open(path: &Path) -> anyhow::Result<Opened> {
 fn open_pack(bytes: &[u8]) -> anyhow::Result<Opened> {
     let aligned = Aligned::new(bytes);
     let pack = EncoderPack::new(aligned.bytes())?;
-    let frontend = pack.frontend();
+    let Some(frontend) = pack.sensor() else {
+        bail!(
+            "its front end takes {}: evaluate reads windows of a sensor",
+            pack.frontend().takes()
+        );
+    };
     let input = Input {
         channels: frontend.channels,
         window: frontend.window,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use headstart::Statistics;
-use headstart::frontend::{ChannelScale, SensorRecord};
+use headstart::frontend::{Fit, FrontEnd};
 use headstart::ops::geometry;
 use headstart::pack::{
     EncoderPack, LayerKind, LayerRecord, NO_TENSOR, PackHeader, TensorRecord, VERSION,
@@ -151,7 +151,6 @@ fn sliding(kind: Option<LayerKind>, record: &LayerRecord) -> Option<Sliding> {
 
 /// The file's bytes by what they are for; they add up to the file.
 fn flash(pack: &EncoderPack<'_>, layers: &[Layer]) -> Vec<(&'static str, usize)> {
-    let front = pack.frontend();
     let background = pack.background().map_or(0, |b| {
         4 * (2 + b.projection.len() + b.within.len() + b.between.len())
     });
@@ -167,14 +166,66 @@ fn flash(pack: &EncoderPack<'_>, layers: &[Layer]) -> Vec<(&'static str, usize)>
         ("tensor records", size_of_val(pack.tensors())),
         ("metadata", pack.metadata().len()),
         ("header", size_of::<PackHeader>()),
-        (
-            "front end",
-            size_of::<SensorRecord>() + front.channels * size_of::<ChannelScale>(),
-        ),
+        ("front end", pack.frontend_bytes()),
     ];
     let named: usize = parts.iter().map(|p| p.1).sum();
     parts.push(("padding", pack.bytes().len().saturating_sub(named)));
     parts
+}
+
+fn input_text(front: FrontEnd<'_>) -> String {
+    match front {
+        FrontEnd::Sensor(front) => format!(
+            "sensor window, {} time steps of {} int16 counts at {} Hz, one each {} steps",
+            front.window, front.channels, front.rate_hz, front.hop
+        ),
+        FrontEnd::Image(front) => format!(
+            "picture of any size, {} to {} x {} x {}",
+            match front.fit {
+                Fit::Stretch => "stretched",
+                Fit::Crop(_) => "cropped",
+            },
+            front.height,
+            front.width,
+            front.channels
+        ),
+        FrontEnd::LogMel(front) => format!(
+            "sound, {} int16 samples at {} Hz as {} log-mel bands, {} x {} frames, one each {} frames",
+            thousands(front.len()),
+            front.rate_hz(),
+            front.bands(),
+            front.windows(),
+            front.frames(),
+            front.step()
+        ),
+    }
+}
+
+fn input_json(front: FrontEnd<'_>) -> Value {
+    match front {
+        FrontEnd::Sensor(front) => json!({
+            "kind": "sensor",
+            "channels": front.channels,
+            "window": front.window,
+            "hop": front.hop,
+            "rate": front.rate_hz,
+        }),
+        FrontEnd::Image(front) => json!({
+            "kind": "image",
+            "height": front.height,
+            "width": front.width,
+            "channels": front.channels,
+        }),
+        FrontEnd::LogMel(front) => json!({
+            "kind": "log-mel",
+            "rate": front.rate_hz(),
+            "samples": front.len(),
+            "bands": front.bands(),
+            "frames": front.frames(),
+            "step": front.step(),
+            "windows": front.windows(),
+        }),
+    }
 }
 
 fn kernels(pack: &EncoderPack<'_>) -> String {
@@ -192,7 +243,7 @@ impl Pack<'_> {
     }
 
     fn text(&self) -> String {
-        let (pack, front) = (&self.pack, self.pack.frontend());
+        let pack = &self.pack;
         let mut text = String::new();
         let mut line = |key: &str, value: String| text += &format!("{key:<12}{value}\n");
         line(
@@ -206,10 +257,7 @@ impl Pack<'_> {
         line("space", hex(&pack.space_id()));
         line(
             "input",
-            format!(
-                "sensor window, {} time steps of {} int16 counts at {} Hz, one each {} steps",
-                front.window, front.channels, front.rate_hz, front.hop
-            ),
+            input_text(pack.frontend()),
         );
         line(
             "embedding",
@@ -293,7 +341,7 @@ impl Pack<'_> {
     }
 
     fn json(&self) -> Value {
-        let (pack, front) = (&self.pack, self.pack.frontend());
+        let pack = &self.pack;
         let flash: serde_json::Map<String, Value> = self
             .flash
             .iter()
@@ -321,13 +369,7 @@ impl Pack<'_> {
             "version": VERSION,
             "sha256": hex(&pack.artefact()),
             "space_id": hex(&pack.space_id()),
-            "frontend": {
-                "kind": "sensor",
-                "channels": front.channels,
-                "window": front.window,
-                "hop": front.hop,
-                "rate": front.rate_hz,
-            },
+            "frontend": input_json(pack.frontend()),
             "dim": pack.dim(),
             "embedding_step": pack.embedding_step(),
             "background_rank": pack.background().map(|b| b.rank),
