@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::dataset::Dataset;
 use crate::error::{Failure, Outcome};
 use crate::files::Aligned;
 use crate::pack;
@@ -65,14 +64,10 @@ pub fn run(args: Args) -> Outcome {
             "--peer belongs to one encoder: bench them one by one".into(),
         ));
     }
-    let data = match &args.data {
-        Some(path) => Some(Dataset::load(path).context("could not read the data")?),
-        None => None,
-    };
     let library = Library::find();
     let mut report = Report::new(args.repeat as usize, &library);
     for path in &args.encoders {
-        let encoder = bench(path, data.as_ref(), &args, &library)?;
+        let encoder = bench(path, &args, &library)?;
         report.encoders.push(encoder);
     }
     if args.json {
@@ -84,18 +79,16 @@ pub fn run(args: Args) -> Outcome {
 }
 
 /// Makes every runner for an encoder, and lets them run in turn.
-fn bench(
-    path: &Path,
-    data: Option<&Dataset>,
-    args: &Args,
-    library: &Library,
-) -> Result<Encoder, Failure> {
+fn bench(path: &Path, args: &Args, library: &Library) -> Result<Encoder, Failure> {
     eprintln!("{}: packing", path.display());
-    let (encoder, mut windows) = pack::inputs(path, data, 512)?;
+    let (encoder, mut windows) = pack::inputs(path, args.data.as_deref(), 512)?;
     let (bytes, _) = pack::pack(&encoder, &windows, &pack::Options::default())
         .with_context(|| format!("could not pack {}", path.display()))?;
     windows.truncate(WINDOWS);
-    let inputs: Vec<Vec<f32>> = windows.iter().map(|w| encoder.input(w)).collect();
+    // One inference is one window, whatever a signal has.
+    let values: usize = encoder.input.dims.iter().product();
+    let inputs = encoder.inputs(&windows)?;
+    let inputs: Vec<Vec<f32>> = inputs.chunks_exact(values).map(<[f32]>::to_vec).collect();
     let bytes = Aligned::new(&bytes);
     let checked = headstart::EncoderPack::new(bytes.bytes()).context("the pack does not check")?;
     let mut arena = vec![0; checked.arena_bytes().div_ceil(4)];
@@ -179,7 +172,7 @@ mod tests {
             json: true,
         };
         let library = Library::missing();
-        let encoder = bench(path, None, &args, &library).unwrap();
+        let encoder = bench(path, &args, &library).unwrap();
         assert_eq!(encoder.macs, 512_000);
         let names: Vec<&str> = encoder.runs.iter().map(|r| r.name.as_str()).collect();
         assert_eq!(names, ["pack, int8", "tract, f32"]);

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use headstart::encoder::EmbedError;
-use headstart::frontend::{FrontEnd, Settings};
+use headstart::frontend::FrontEnd;
 use headstart::pack::{Artefact, MAGIC};
 use headstart::{Encoder, EncoderPack, PackedEncoder};
 use rayon::prelude::*;
 
 use crate::encoder_file::{Background, EncoderFile};
+use crate::evaluate::open::UNMEASURED_STEP;
 use crate::evaluate::progress::Progress;
 use crate::evaluate::space::{fixed, normalise};
 use crate::files::{self, Aligned};
@@ -34,8 +35,7 @@ pub struct Embedder {
 enum Kind {
     Float {
         encoder: FloatEncoder,
-        settings: Settings,
-        channels_last: bool,
+        file: Box<EncoderFile>,
         step: f32,
         centre: Vec<i32>,
     },
@@ -61,7 +61,6 @@ impl Embedder {
 
     /// The float encoder of a file.
     pub fn of_file(file: &EncoderFile) -> anyhow::Result<Embedder> {
-        let settings = file.frontend.clone();
         let encoder = FloatEncoder::new(file)?;
         let values: usize = file.input.dims.iter().product();
         let rows = encoder.embed(&vec![0.0; values])?;
@@ -74,7 +73,7 @@ impl Embedder {
         );
         // Any step does where nothing is known: embeddings are scaled to one length.
         let step = match file.embedding_step {
-            0.0 => 1.0 / 4096.0,
+            0.0 => UNMEASURED_STEP,
             step => step,
         };
         let zeros = vec![0.0; dim];
@@ -85,8 +84,7 @@ impl Embedder {
             background: file.background.clone(),
             kind: Kind::Float {
                 encoder,
-                settings,
-                channels_last: file.input.channels_last,
+                file: Box::new(file.clone()),
                 step,
                 centre,
             },
@@ -107,17 +105,7 @@ impl Embedder {
     /// What it takes; `None` where that is recordings of a sensor.
     pub fn wanted(&self) -> Option<Wanted> {
         match &self.kind {
-            Kind::Float { settings, .. } => match settings {
-                Settings::Sensor(_) => None,
-                Settings::Image(image) => Some(Wanted::Pictures {
-                    height: image.height,
-                    width: image.width,
-                }),
-                Settings::LogMel(sound) => Some(Wanted::Sound {
-                    rate: sound.rate,
-                    samples: settings.input_len(),
-                }),
-            },
+            Kind::Float { file, .. } => Wanted::of(&file.frontend),
             Kind::Pack(pack) => match EncoderPack::new(pack.bytes()).ok()?.frontend() {
                 FrontEnd::Sensor(_) => None,
                 FrontEnd::Image(image) => Some(Wanted::Pictures {
@@ -143,25 +131,20 @@ impl Embedder {
         progress: &Progress,
         thing: impl Fn(usize) -> anyhow::Result<Owned> + Sync,
     ) -> anyhow::Result<Vec<Vec<f32>>> {
-        let Kind::Float { encoder, settings, channels_last, .. } = &self.kind else {
+        let Kind::Float { encoder, file, .. } = &self.kind else {
             anyhow::bail!("a pack gives integers only: take its .onnx");
         };
         let chunk = |from: usize| -> anyhow::Result<Vec<Vec<f32>>> {
             let until = (from + CHUNK).min(count);
-            let mut inputs = Vec::new();
-            for i in from..until {
-                let owned = thing(i)?;
-                let input = settings.inputs(owned.signal()?)?;
-                inputs.extend(match channels_last {
-                    true => input,
-                    false => channels_first(&input, settings.shape()),
-                });
-            }
-            let rows = encoder.embed(&inputs)?;
+            let things: anyhow::Result<Vec<Owned>> = (from..until).map(&thing).collect();
+            let rows = encoder.signals(file, &things?)?;
             let finite = rows.iter().flatten().all(|v| v.is_finite());
-            ensure!(finite, "the encoder gives NaN or infinity: its weights are damaged");
+            ensure!(
+                finite,
+                "the encoder gives NaN or infinity: its weights are damaged"
+            );
             progress.add(until - from);
-            Ok(rows.chunks(settings.windows()).map(mean).collect())
+            Ok(rows)
         };
         let starts: Vec<usize> = (0..count).step_by(CHUNK).collect();
         let chunks: anyhow::Result<Vec<_>> = starts.into_par_iter().map(chunk).collect();
@@ -178,7 +161,10 @@ impl Embedder {
         match &self.kind {
             Kind::Float { step, centre, .. } => {
                 let rows = self.rows(count, progress, thing)?;
-                Ok(rows.iter().map(|row| normalise(row, *step, centre)).collect())
+                Ok(rows
+                    .iter()
+                    .map(|row| normalise(row, *step, centre))
+                    .collect())
             }
             Kind::Pack(pack) => {
                 let chunk = |from: usize| -> anyhow::Result<Vec<Option<Vec<i8>>>> {
@@ -203,21 +189,4 @@ impl Embedder {
             }
         }
     }
-}
-
-/// Windows of [height][width][channels] as [channels][height][width].
-pub fn channels_first(values: &[f32], [height, width, channels]: [usize; 3]) -> Vec<f32> {
-    let (places, size) = (height * width, height * width * channels);
-    let mut moved = vec![0.0; values.len()];
-    for (from, to) in values.chunks_exact(size).zip(moved.chunks_exact_mut(size)) {
-        for (at, value) in from.iter().enumerate() {
-            to[at % channels * places + at / channels] = *value;
-        }
-    }
-    moved
-}
-
-fn mean(rows: &[Vec<f32>]) -> Vec<f32> {
-    let value = |d: usize| rows.iter().map(|r| r[d]).sum::<f32>() / rows.len() as f32;
-    (0..rows.first().map_or(0, Vec::len)).map(value).collect()
 }

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::dataset::Dataset;
+use crate::items::Owned;
 use base64::Engine as _;
+use headstart::encoder::EmbedError;
+use headstart::frontend::Signal;
+use headstart::frontend::settings::{SensorSettings, Settings, SettingsError};
 use headstart::head::calibration::Calibration;
 use prost::Message;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
@@ -15,8 +19,11 @@ use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 pub struct EncoderFile {
     /// The graph, input `input`, output `embedding`.
     pub proto: ModelProto,
-    /// From raw counts to the graph's input.
-    pub frontend: SensorFrontend,
+    /// From the signal to the graph's input.
+    pub frontend: Settings,
+    /// The file says nothing of its front end: its input is plain numbers, and what a count of the
+    /// front end is worth was chosen for the data at hand.
+    pub numbers: bool,
     /// How the graph wants it.
     pub input: GraphInput,
     /// What the encoder saw of the world; `None` where the file has no statistics.
@@ -42,27 +49,6 @@ pub struct GraphInput {
     pub shape: [usize; 3],
     /// Whether channels are the innermost dimension.
     pub channels_last: bool,
-}
-
-/// A window of a sensor: input\[c]\[t] = (counts\[t]\[c] * scale\[c] - mean\[c]) / std\[c].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SensorFrontend {
-    /// `sensor`.
-    pub kind: String,
-    /// Values a time step.
-    pub channels: usize,
-    /// Time steps a window.
-    pub window: usize,
-    /// Time steps between two windows.
-    pub hop: usize,
-    /// Time steps a second.
-    pub rate: f32,
-    /// Physical units per count, per channel.
-    pub scale: Vec<f32>,
-    /// In physical units, per channel.
-    pub mean: Vec<f32>,
-    /// In physical units, per channel.
-    pub std: Vec<f32>,
 }
 
 /// Background statistics, see contracts in FORMAT.md.
@@ -91,9 +77,12 @@ pub enum EncoderFileError {
     /// Not ONNX, or cut short.
     #[error("not an ONNX file, or cut short")]
     NotOnnx(#[from] prost::DecodeError),
-    /// ONNX, but not an encoder of ours.
-    #[error("the metadata has no `headstart.{0}`: not written by `headstart pretrain`")]
-    Missing(&'static str),
+    /// ONNX, but not an encoder file.
+    #[error("it is a network, but no encoder file yet: headstart import NETWORK -o ENCODER")]
+    NotEncoder,
+    /// The front end can't be used.
+    #[error("the metadata entry `headstart.frontend` is damaged: {0}")]
+    FrontEnd(#[from] SettingsError),
     /// An input that is no picture, series or vector of known size.
     #[error("its input has no fixed shape of one to three dimensions besides the batch")]
     Input,
@@ -104,6 +93,11 @@ pub enum EncoderFileError {
 
 const PREFIX: &str = "headstart.";
 
+/// The values of the entry `headstart.layout`.
+pub const CHANNELS_LAST: &str = "nhwc";
+/// See [`CHANNELS_LAST`].
+pub const CHANNELS_FIRST: &str = "nchw";
+
 impl EncoderFile {
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Self, EncoderFileError> {
@@ -113,40 +107,65 @@ impl EncoderFile {
     /// Checks a file's bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EncoderFileError> {
         let proto = ModelProto::decode(bytes)?;
-        Self::from_proto(proto, Sha256::digest(bytes).into())
+        Self::from_proto(proto, Sha256::digest(bytes).into(), 1.0)
     }
 
-    fn from_proto(proto: ModelProto, sha256: [u8; 32]) -> Result<Self, EncoderFileError> {
+    fn from_proto(
+        proto: ModelProto,
+        sha256: [u8; 32],
+        largest: f32,
+    ) -> Result<Self, EncoderFileError> {
         let mut entries: BTreeMap<String, String> = proto
             .metadata_props
             .iter()
             .filter_map(|p| Some((p.key.strip_prefix(PREFIX)?.to_owned(), p.value.clone())))
             .collect();
-        let mut take =
-            |key: &'static str| entries.remove(key).ok_or(EncoderFileError::Missing(key));
-        let frontend = SensorFrontend::parse(&take("frontend")?)?;
-        let embedding_step = parse_step(&take("embedding_scale")?)?;
-        let space_id = parse_hex(&take("space_id")?)?;
+        let mut take = |key: &str| entries.remove(key);
+        let space_id = parse_hex(&take("space_id").ok_or(EncoderFileError::NotEncoder)?)?;
+        let settings = take("frontend").map(|json| Settings::parse(&json));
+        let settings = settings.transpose()?;
+        let embedding_step = take("embedding_scale").map(|text| parse_step(&text));
+        let embedding_step = embedding_step.transpose()?.unwrap_or(0.0);
+        let layout = take("layout");
+        let input = match (&settings, layout.as_deref()) {
+            // The files of `pretrain` have series with channels first.
+            (Some(Settings::Sensor(front)), None) => GraphInput {
+                dims: vec![front.channels, front.window],
+                shape: [1, front.window, front.channels],
+                channels_last: false,
+            },
+            (_, layout) => {
+                let last = layout.map(|l| l == CHANNELS_LAST);
+                GraphInput::of(&proto, last).ok_or(EncoderFileError::Input)?
+            }
+        };
+        let numbers = settings.is_none();
+        let frontend = settings.unwrap_or_else(|| plain_numbers(input.shape, largest));
+        if frontend.shape() != input.shape {
+            return Err(EncoderFileError::Damaged(
+                "frontend",
+                format!(
+                    "it makes {:?}, the graph takes {:?}",
+                    frontend.shape(),
+                    input.shape
+                ),
+            ));
+        }
         let background = take("background")
-            .ok()
             .map(|text| Background::parse(&text))
             .transpose()?;
-        let within_total = take("within_total").ok();
+        let within_total = take("within_total");
         let background = background.map(|b| b.with_total(within_total.as_deref()));
-        let calibration = take("calibration").ok();
+        let calibration = take("calibration");
         let background = match (background, calibration) {
             (Some(background), Some(text)) => Some(background.with_calibration(&text)?),
             (background, _) => background,
-        };
-        let input = GraphInput {
-            dims: vec![frontend.channels, frontend.window],
-            shape: [1, frontend.window, frontend.channels],
-            channels_last: false,
         };
         Ok(EncoderFile {
             proto,
             input,
             frontend,
+            numbers,
             background,
             centre: None,
             embedding_step,
@@ -165,26 +184,17 @@ impl EncoderFile {
         let sha256: [u8; 32] = Sha256::digest(bytes).into();
         let ours = |p: &tract_onnx::pb::StringStringEntryProto| p.key.starts_with(PREFIX);
         if proto.metadata_props.iter().any(ours) {
-            return Self::from_proto(proto, sha256);
+            return Self::from_proto(proto, sha256, largest);
         }
         cut_softmax(&mut proto);
-        let input = GraphInput::of(&proto).ok_or(EncoderFileError::Input)?;
-        let [height, width, channels] = input.shape;
-        let frontend = SensorFrontend {
-            kind: "sensor".into(),
-            channels,
-            window: height * width,
-            hop: height * width,
-            rate: 1.0,
-            scale: vec![largest.max(1e-6) / 32767.0; channels],
-            mean: vec![0.0; channels],
-            std: vec![1.0; channels],
-        };
+        let input = GraphInput::of(&proto, None).ok_or(EncoderFileError::Input)?;
+        let frontend = plain_numbers(input.shape, largest);
         let (space_id, _) = sha256.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
         Ok(EncoderFile {
             proto,
             input,
             frontend,
+            numbers: true,
             background: None,
             // Set by what calibration sees.
             centre: None,
@@ -195,10 +205,72 @@ impl EncoderFile {
         })
     }
 
-    /// The graph's input from raw counts `[time][channels]`.
-    pub fn input(&self, counts: &[i16]) -> Vec<f32> {
-        self.frontend.input(counts, self.input.channels_last)
+    /// The same, with numbers as large as those of a data file where the file itself says nothing of
+    /// its input.
+    pub fn for_data(bytes: &[u8], data: &Path) -> anyhow::Result<Self> {
+        let encoder = Self::plain(bytes, 1.0)?;
+        if !encoder.numbers {
+            return Ok(encoder);
+        }
+        let data = Dataset::load(data)?;
+        let largest = data.x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        Ok(Self::plain(bytes, largest)?)
     }
+
+    /// The graph's input for a signal, window by window, in the graph's own layout.
+    ///
+    /// # Errors
+    /// A signal of another kind or length than the encoder's.
+    pub fn input(&self, signal: Signal<'_>) -> Result<Vec<f32>, EmbedError> {
+        let input = self.frontend.inputs(signal)?;
+        Ok(match self.input.channels_last {
+            true => input,
+            false => channels_first(&input, self.frontend.shape()),
+        })
+    }
+
+    /// The same for several signals, one after the other.
+    pub fn inputs(&self, signals: &[Owned]) -> anyhow::Result<Vec<f32>> {
+        let mut inputs = Vec::new();
+        for owned in signals {
+            inputs.extend(self.input(owned.signal()?)?);
+        }
+        Ok(inputs)
+    }
+
+    /// The front end where it is a sensor's.
+    pub fn sensor(&self) -> Option<&SensorSettings> {
+        match &self.frontend {
+            Settings::Sensor(sensor) => Some(sensor),
+            _ => None,
+        }
+    }
+}
+
+/// Windows of `[height][width][channels]` as `[channels][height][width]`.
+fn channels_first(values: &[f32], [height, width, channels]: [usize; 3]) -> Vec<f32> {
+    let (places, size) = (height * width, height * width * channels);
+    let mut moved = vec![0.0; values.len()];
+    for (from, to) in values.chunks_exact(size).zip(moved.chunks_exact_mut(size)) {
+        for (at, value) in from.iter().enumerate() {
+            to[at % channels * places + at / channels] = *value;
+        }
+    }
+    moved
+}
+
+/// Numbers up to `largest` in size as counts.
+fn plain_numbers([height, width, channels]: [usize; 3], largest: f32) -> Settings {
+    let window = height * width;
+    Settings::Sensor(SensorSettings {
+        channels,
+        window,
+        hop: window,
+        rate: 1.0,
+        scale: vec![largest.max(1e-6) / 32767.0; channels],
+        mean: vec![0.0; channels],
+        std: vec![1.0; channels],
+    })
 }
 
 /// What stands before the classes' probabilities is the output: that is what is quantised.
@@ -237,8 +309,9 @@ fn first_reader<'g>(graph: &'g GraphProto, mut name: &'g str) -> Option<&'g Node
 }
 
 impl GraphInput {
-    /// Reads the first input's shape; the layout from what the graph does with it.
-    pub(crate) fn of(proto: &ModelProto) -> Option<GraphInput> {
+    /// Reads the first input's shape; the layout, where nobody says, from what the graph does with
+    /// it.
+    pub(crate) fn of(proto: &ModelProto, channels_last: Option<bool>) -> Option<GraphInput> {
         use tract_onnx::pb::tensor_shape_proto::dimension::Value;
         use tract_onnx::pb::type_proto::Value::TensorType;
         let graph = proto.graph.as_ref()?;
@@ -255,8 +328,12 @@ impl GraphInput {
             })
             .collect();
         let dims = dims?;
-        let reader = first_reader(graph, &input.name)?;
-        let moved = matches!(reader.op_type.as_str(), "Transpose" | "Reshape");
+        let moved = || {
+            let reader = first_reader(graph, &input.name)?;
+            let reader = reader.op_type.as_str();
+            Some(matches!(reader, "Transpose" | "Reshape"))
+        };
+        let moved = channels_last.or_else(moved)?;
         let (shape, channels_last) = match (dims.as_slice(), moved) {
             (&[height, width, channels], true) => ([height, width, channels], true),
             (&[channels, height, width], false) => ([height, width, channels], false),
@@ -271,69 +348,6 @@ impl GraphInput {
             shape,
             channels_last,
         })
-    }
-}
-
-impl SensorFrontend {
-    fn parse(text: &str) -> Result<Self, EncoderFileError> {
-        let damaged = |why: String| EncoderFileError::Damaged("frontend", why);
-        let front: SensorFrontend =
-            serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
-        let lists = [&front.scale, &front.mean, &front.std];
-        let usable = |v: &f32| v.is_finite();
-        let sized = (1..=4096).contains(&front.channels)
-            && (1..=65_535).contains(&front.window)
-            && front.channels * front.window <= 1 << 20;
-        if front.kind != "sensor" {
-            return Err(damaged(format!(
-                "this version knows the kind `sensor`, not `{}`",
-                front.kind
-            )));
-        }
-        if !sized || !(1..=front.window).contains(&front.hop) || !front.rate.is_finite() {
-            return Err(damaged("channels, window, hop or rate out of range".into()));
-        }
-        if lists
-            .iter()
-            .any(|l| l.len() != front.channels || !l.iter().all(usable))
-        {
-            return Err(damaged(
-                "scale, mean and std need one number a channel".into(),
-            ));
-        }
-        if front.scale.iter().chain(&front.std).any(|&v| v <= 0.0) {
-            return Err(damaged("scale and std must be positive".into()));
-        }
-        Ok(front)
-    }
-
-    /// Raw counts from physical units: what the sensor's registers would have held.
-    ///
-    /// `values` is `[time][channels]`; values beyond the int16 range are clipped, as a sensor does.
-    pub fn counts(&self, values: &[f32]) -> Vec<i16> {
-        let scaled = values
-            .iter()
-            .zip(self.scale.iter().cycle())
-            .map(|(v, s)| (v / s).round());
-        scaled.map(|v| v.clamp(-32768.0, 32767.0) as i16).collect()
-    }
-
-    /// The graph's input, `[channels][time]` or as the counts are, from raw counts
-    /// `[time][channels]`.
-    pub fn input(&self, counts: &[i16], channels_last: bool) -> Vec<f32> {
-        let mut input = vec![0.0; counts.len()];
-        let steps = counts.len() / self.channels;
-        for (t, step) in counts.chunks_exact(self.channels).enumerate() {
-            for (c, &count) in step.iter().enumerate() {
-                let at = if channels_last {
-                    t * self.channels + c
-                } else {
-                    c * steps + t
-                };
-                input[at] = (f32::from(count) * self.scale[c] - self.mean[c]) / self.std[c];
-            }
-        }
-        input
     }
 }
 

@@ -6,6 +6,7 @@ use tract_onnx::prelude::*;
 
 use crate::encoder_file::EncoderFile;
 use crate::guard::guarded;
+use crate::items::Owned;
 
 /// Windows that run at once.
 const BATCH: usize = 32;
@@ -82,6 +83,20 @@ impl FloatEncoder {
             }
         }
         Ok(rows)
+    }
+
+    /// Raw embeddings of signals, a row each: the mean over the signal's windows.
+    pub fn signals(
+        &self,
+        encoder: &EncoderFile,
+        signals: &[Owned],
+    ) -> anyhow::Result<Vec<Vec<f32>>> {
+        let rows = self.embed(&encoder.inputs(signals)?)?;
+        let mean = |rows: &[Vec<f32>]| {
+            let value = |d: usize| rows.iter().map(|r| r[d]).sum::<f32>() / rows.len() as f32;
+            (0..rows.first().map_or(0, Vec::len)).map(value).collect()
+        };
+        Ok(rows.chunks(encoder.frontend.windows()).map(mean).collect())
     }
 
     /// Raw embeddings, a row a window.

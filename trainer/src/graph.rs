@@ -10,7 +10,7 @@ use tract_onnx::pb::ModelProto;
 pub(crate) use read::floats;
 
 /// The layers in running order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Graph {
     /// Activations; the first is the input.
     pub tensors: Vec<Tensor>,

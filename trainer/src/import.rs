@@ -5,6 +5,7 @@ mod cut;
 mod facts;
 pub(crate) mod input;
 mod open;
+mod preprocess;
 mod quantised;
 mod report;
 mod tensor;
@@ -19,6 +20,7 @@ use sha2::{Digest, Sha256};
 use tract_onnx::pb::{ModelProto, NodeProto, StringStringEntryProto};
 
 use crate::bench::onnxruntime::Library;
+use crate::encoder_file::EncoderFile;
 use crate::error::{Failure, Outcome};
 use crate::files;
 use crate::graph::Graph;
@@ -26,6 +28,7 @@ use candidates::{Candidate, View};
 use cut::Layout;
 pub use cut::Pool;
 use input::Input;
+use preprocess::Preprocess;
 use report::Report;
 use tidy::{Tidied, Tidy};
 use verify::{Original, Verified};
@@ -58,6 +61,12 @@ pub struct Args {
     /// Sizes of the input without the batch, where the file leaves them open: 3,224,224
     #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
     shape: Option<Vec<u32>>,
+    /// Compare on these too, besides random numbers: recordings or inputs (.npz), pictures or WAV
+    /// files, as the front end takes them
+    #[arg(long, value_name = "DATA")]
+    check: Option<PathBuf>,
+    #[command(flatten)]
+    preprocess: Preprocess,
     /// The network's licence, kept in the metadata
     #[arg(long, value_name = "NAME")]
     licence: Option<String>,
@@ -86,7 +95,9 @@ pub fn run(args: Args) -> Outcome {
         return Ok(());
     }
     let chosen = choose(&args, &found)?;
-    let (imported, verified) = import(&args, found, &chosen).with_context(|| name.clone())?;
+    let fed = args.preprocess.metadata(&found.model)?;
+    let (mut imported, verified) = import(&args, found, &chosen).with_context(|| name.clone())?;
+    imported.model.metadata_props.extend(fed);
     let output = args.output.as_deref().unwrap_or(Path::new(""));
     let bytes = imported.model.encode_to_vec();
     files::write(output, &bytes)?;
@@ -426,7 +437,7 @@ fn metadata(
 
 /// Why the packed encoder can't run it.
 fn packable(model: &ModelProto, _input: &Input) -> Option<String> {
-    let input = crate::encoder_file::GraphInput::of(model);
+    let input = crate::encoder_file::GraphInput::of(model, None);
     let Some(input) = input else {
         return Some("its input is no picture, series or vector".into());
     };
@@ -459,7 +470,11 @@ fn checked(
             .filter(|_| imported.embedding.pooled)
             .map(|p| (p, layout(graph_of(&original), &tensor))),
     };
-    let inputs = verify::random(input.values(), COMPARED, [-1.0, 1.0]);
+    let range = args.preprocess.range(&imported.model);
+    let mut inputs = verify::random(input.values(), COMPARED, input.range().or(range));
+    if let Some(data) = &args.check {
+        inputs.extend(given(args, &imported, data)?);
+    }
     let verified = verify::differences(
         &compared,
         &imported.model,
@@ -488,6 +503,23 @@ fn checked(
         },
         verified,
     ))
+}
+
+/// Inputs from data, as the front end makes them.
+fn given(args: &Args, imported: &Imported, data: &Path) -> anyhow::Result<Vec<Vec<f32>>> {
+    let mut model = imported.model.clone();
+    let fed = args
+        .preprocess
+        .metadata(&model)
+        .map_err(anyhow::Error::from)?;
+    model.metadata_props.extend(fed);
+    let bytes = model.encode_to_vec();
+    drop(model);
+    let encoder = EncoderFile::for_data(&bytes, data)?;
+    let things = crate::pack::things(&encoder, data, COMPARED).map_err(anyhow::Error::from)?;
+    let inputs = encoder.inputs(&things)?;
+    let values = imported.input.values();
+    Ok(inputs.chunks_exact(values).map(<[f32]>::to_vec).collect())
 }
 
 fn graph_of(model: &ModelProto) -> &tract_onnx::pb::GraphProto {

@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use headstart::frontend::Signal;
+use headstart::frontend::settings::Settings;
 
 use crate::error::Failure;
 pub use folder::Kind;
-pub use image::Picture;
 use image::Images;
+pub use image::Picture;
 pub use views::View;
 
 /// What an encoder takes, and so what the data has to be.
@@ -38,6 +39,21 @@ pub enum Wanted {
 }
 
 impl Wanted {
+    /// What a front end takes; `None` where that is a sensor's recordings.
+    pub fn of(frontend: &Settings) -> Option<Wanted> {
+        match frontend {
+            Settings::Sensor(_) => None,
+            Settings::Image(image) => Some(Wanted::Pictures {
+                height: image.height.into(),
+                width: image.width.into(),
+            }),
+            Settings::LogMel(sound) => Some(Wanted::Sound {
+                rate: sound.rate,
+                samples: frontend.input_len(),
+            }),
+        }
+    }
+
     fn kind(self) -> Kind {
         match self {
             Wanted::Pictures { .. } => Kind::Image,
@@ -174,8 +190,16 @@ impl Items {
                 Ok(Owned::Picture(picture.seen(&view, height, width)))
             }
             (Owned::Samples(_), _) => {
-                let seed = seed.wrapping_mul(0x9e37_79b9).wrapping_add(number as u64 + 1);
-                self.get(i, Some(Noise { snr: VIEW_SNR, seed }))
+                let seed = seed
+                    .wrapping_mul(0x9e37_79b9)
+                    .wrapping_add(number as u64 + 1);
+                self.get(
+                    i,
+                    Some(Noise {
+                        snr: VIEW_SNR,
+                        seed,
+                    }),
+                )
             }
             (picture, _) => Ok(picture),
         }

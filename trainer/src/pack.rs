@@ -11,6 +11,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use headstart::frontend::settings::Settings;
 
 use crate::dataset::Dataset;
 use crate::encoder_file::EncoderFile;
@@ -18,6 +19,7 @@ use crate::error::{Failure, Outcome};
 use crate::files::{self, Aligned};
 use crate::float::FloatEncoder;
 use crate::graph::Graph;
+use crate::items::{Items, Owned, Picture, Wanted};
 use crate::quantize::{self, Seen};
 
 pub use few_shot::{FewShot, measure as few_shot};
@@ -32,8 +34,8 @@ pub use writer::write;
 pub struct Args {
     /// The encoder: what `headstart pretrain` writes, or somebody else's ONNX with a fixed input
     encoder: PathBuf,
-    /// Recordings like those that the encoder will meet, or its inputs, channels last; no labels
-    /// needed. Without any, noise: sizes and speed are then right, accuracy is not
+    /// Recordings like those that the encoder will meet, or its inputs, channels last; a folder or an
+    /// IDX file of pictures, a folder of WAV files; no labels needed. Without any, noise: sizes and speed are then right, accuracy is not
     calibration: Option<PathBuf>,
     /// Where the pack goes [default: beside the encoder, with the extension .pack]
     #[arg(short, long)]
@@ -86,27 +88,24 @@ pub fn run(args: Args) -> Outcome {
         .output
         .clone()
         .unwrap_or_else(|| args.encoder.with_extension("pack"));
-    let data = match &args.calibration {
-        Some(path) => Some(Dataset::load(path).context("could not read the calibration data")?),
-        None => None,
-    };
-    let (encoder, windows) = inputs(&args.encoder, data.as_ref(), args.windows as usize)?;
+    let (encoder, windows) = inputs(
+        &args.encoder,
+        args.calibration.as_deref(),
+        args.windows as usize,
+    )?;
     let options = Options {
         no_background: args.no_background,
         ram: args.ram,
         // Of noise there is nothing to be faithful to.
-        cosine: data.as_ref().map(|_| args.cosine),
+        cosine: args.calibration.as_ref().map(|_| args.cosine),
     };
     let (bytes, layout) = pack(&encoder, &windows, &options)?;
     let tested = match &args.test {
-        Some(path) => {
-            let data = Dataset::load(path).context("could not read the test data")?;
-            calibration_windows(&encoder, &data, usize::MAX)?
-        }
+        Some(path) => things(&encoder, path, usize::MAX).context("could not use the test data")?,
         None => windows,
     };
     let mut report = report::measure(&encoder, &bytes, &tested, &layout)?;
-    report.noise = data.is_none() && args.test.is_none();
+    report.noise = args.calibration.is_none() && args.test.is_none();
     budget::check(&bytes, args.ram, args.flash)?;
     files::write(&output, &bytes)?;
     if let Some(labelled) = &args.labelled {
@@ -120,18 +119,20 @@ pub fn run(args: Args) -> Outcome {
     Ok(())
 }
 
-/// The encoder, and raw counts to calibrate it with. Noise stands in where there is no data.
+/// The encoder, and signals to calibrate it with. Noise stands in where there is no data.
 pub fn inputs(
     path: &Path,
-    data: Option<&Dataset>,
+    data: Option<&Path>,
     most: usize,
-) -> Result<(EncoderFile, Vec<Vec<i16>>), Failure> {
+) -> Result<(EncoderFile, Vec<Owned>), Failure> {
     let bytes = files::read(path)?;
-    let largest = data.map_or(1.0, |d| d.x.iter().fold(0.0f32, |m, v| m.max(v.abs())));
-    let mut encoder = EncoderFile::plain(&bytes, largest)
-        .with_context(|| format!("could not read the encoder {}", path.display()))?;
+    let named = || format!("could not read the encoder {}", path.display());
+    let mut encoder = match data {
+        Some(data) => EncoderFile::for_data(&bytes, data).with_context(named)?,
+        None => EncoderFile::plain(&bytes, 1.0).with_context(named)?,
+    };
     let windows = match data {
-        Some(data) => calibration_windows(&encoder, data, most)?,
+        Some(data) => things(&encoder, data, most).context("could not use the calibration data")?,
         None => noise(&encoder),
     };
     measure_outputs(&mut encoder, &windows)?;
@@ -139,10 +140,9 @@ pub fn inputs(
 }
 
 /// Chooses the step and the centre of the outputs of a network that brings neither.
-pub fn measure_outputs(encoder: &mut EncoderFile, windows: &[Vec<i16>]) -> anyhow::Result<()> {
+pub fn measure_outputs(encoder: &mut EncoderFile, windows: &[Owned]) -> anyhow::Result<()> {
     if encoder.embedding_step == 0.0 {
-        let input: Vec<f32> = windows.iter().flat_map(|w| encoder.input(w)).collect();
-        let raw = FloatEncoder::new(encoder)?.embed(&input)?;
+        let raw = FloatEncoder::new(encoder)?.signals(encoder, windows)?;
         let largest = raw.iter().flatten().fold(0.0f32, |m, v| m.max(v.abs()));
         // Room for half as much again in 16 bits.
         encoder.embedding_step = largest.max(1e-6) * 1.5 / 32767.0;
@@ -154,24 +154,41 @@ pub fn measure_outputs(encoder: &mut EncoderFile, windows: &[Vec<i16>]) -> anyho
 }
 
 /// Inputs of no meaning, the same in every run.
-fn noise(encoder: &EncoderFile) -> Vec<Vec<i16>> {
+fn noise(encoder: &EncoderFile) -> Vec<Owned> {
     use rand::{Rng, SeedableRng};
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(0);
-    let length = encoder.frontend.window * encoder.frontend.channels;
-    let mut window = || (0..length).map(|_| random.next_u32() as i16).collect();
-    (0..8).map(|_| window()).collect()
+    let mut one = || match &encoder.frontend {
+        Settings::Image(image) => {
+            let [height, width] = [image.height, image.width].map(usize::from);
+            let channels = usize::from(image.channels);
+            let mut pixels = vec![0; height * width * channels];
+            random.fill_bytes(&mut pixels);
+            Owned::Picture(Picture::new(height, width, channels, pixels))
+        }
+        front => {
+            let sample = |_| random.next_u32() as i16;
+            Owned::Samples((0..front.input_len()).map(sample).collect())
+        }
+    };
+    (0..8).map(|_| one()).collect()
 }
 
-/// Raw counts of up to `most` windows, spread over the recordings.
-fn calibration_windows(
-    encoder: &EncoderFile,
-    data: &Dataset,
-    most: usize,
-) -> Result<Vec<Vec<i16>>, Failure> {
-    let front = &encoder.frontend;
+/// Up to `most` signals of the data, spread over all of it: windows of its recordings, pictures or
+/// clips, as the encoder takes them.
+pub fn things(encoder: &EncoderFile, data: &Path, most: usize) -> Result<Vec<Owned>, Failure> {
+    let Settings::Sensor(front) = &encoder.frontend else {
+        let wanted = Wanted::of(&encoder.frontend).context("no front end")?;
+        let items = Items::unlabelled(data, wanted, usize::MAX)?;
+        let step = items.len().div_ceil(most).max(1);
+        let chosen = (0..items.len()).step_by(step);
+        return Ok(chosen
+            .map(|i| items.get(i, None))
+            .collect::<Result<_, _>>()?);
+    };
+    let data = Dataset::load(data).map_err(anyhow::Error::from)?;
     if data.channels != front.channels {
         return Err(anyhow::anyhow!(
-            "the encoder takes {} channels, the calibration data has {}",
+            "the encoder takes {} channels, the data has {}",
             front.channels,
             data.channels
         )
@@ -180,14 +197,15 @@ fn calibration_windows(
     let all = data.windows(front.window, front.hop);
     if all.is_empty() {
         return Err(anyhow::anyhow!(
-            "no recording in the calibration data is as long as a window ({} time steps)",
+            "no recording in the data is as long as a window ({} time steps)",
             front.window
         )
         .into());
     }
     let step = all.len().div_ceil(most);
     let counts = |w: &crate::dataset::Window| front.counts(data.window(w.start, front.window));
-    Ok(all.iter().step_by(step).map(counts).collect())
+    let chosen = all.iter().step_by(step);
+    Ok(chosen.map(|w| Owned::Samples(counts(w))).collect())
 }
 
 /// What a pack is to be.
@@ -204,7 +222,7 @@ pub struct Options {
 /// Quantises and lays out an encoder; `windows` are raw counts to calibrate with.
 pub fn pack(
     encoder: &EncoderFile,
-    windows: &[Vec<i16>],
+    windows: &[Owned],
     options: &Options,
 ) -> anyhow::Result<(Vec<u8>, Layout)> {
     let graph = Graph::read(&encoder.proto, encoder.input.shape)?;
@@ -214,7 +232,7 @@ pub fn pack(
     };
     // The same few inputs judge every try.
     let step = windows.len().div_ceil(JUDGES).max(1);
-    let judges: Vec<Vec<i16>> = windows.iter().step_by(step).cloned().collect();
+    let judges: Vec<Owned> = windows.iter().step_by(step).cloned().collect();
     let candidates = quantize::candidates(&graph, &seen);
     let mut best: Option<(f64, (Vec<u8>, Layout))> = None;
     for part in 0..=TRIES {
@@ -283,11 +301,7 @@ fn integers(
 }
 
 /// The values of every tensor over the calibration windows, thinned out evenly.
-fn calibrate(
-    encoder: &EncoderFile,
-    graph: &Graph,
-    windows: &[Vec<i16>],
-) -> anyhow::Result<Vec<Seen>> {
+fn calibrate(encoder: &EncoderFile, graph: &Graph, windows: &[Owned]) -> anyhow::Result<Vec<Seen>> {
     // A step on the way to several tensors side by side has no name; its reader covers its range.
     let named = |t: &usize| !graph.tensors[*t].name.is_empty();
     let tensors: Vec<usize> = (1..graph.tensors.len()).filter(named).collect();
@@ -296,7 +310,7 @@ fn calibrate(
         .map(|&t| graph.tensors[t].name.as_str())
         .collect();
     let float = FloatEncoder::with_outputs(encoder, &names)?;
-    let input: Vec<f32> = windows.iter().flat_map(|w| encoder.input(w)).collect();
+    let input = encoder.inputs(windows)?;
     let mut seen = vec![Seen::new(); graph.tensors.len()];
     seen[0] = thin(&input);
     for (rows, &tensor) in float.run(&input)?.into_iter().zip(&tensors) {

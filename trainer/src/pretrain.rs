@@ -18,9 +18,9 @@ use sha2::{Digest, Sha256};
 
 use crate::background;
 use crate::dataset::Dataset;
-use crate::encoder_file::SensorFrontend;
 use crate::error::{Failure, Outcome};
 use crate::{export, files};
+use headstart::frontend::settings::{SensorSettings, Settings as FrontEnd};
 pub use settings::Settings;
 use training::{Trained, Training};
 use views::{Windows, purpose};
@@ -262,8 +262,7 @@ fn write(
             background::calibrate_recordings(&embeddings, &recordings, &background.mean);
     }
 
-    let frontend = SensorFrontend {
-        kind: "sensor".into(),
+    let frontend = FrontEnd::Sensor(SensorSettings {
         channels: data.channels,
         window: settings.window as usize,
         hop: settings.hop as usize,
@@ -274,7 +273,7 @@ fn write(
             .unwrap_or_else(|| vec![1.0; data.channels]),
         mean: vec![0.0; data.channels],
         std: windows.std.clone(),
-    };
+    });
     let bare = export::encode(&encoder, shape, &[]);
     let command = command(args);
     let identity = Sha256::new()
@@ -283,7 +282,7 @@ fn write(
         .chain_update(data.sha256)
         .finalize();
     let mut metadata = vec![
-        ("frontend", serde_json::to_string(&frontend)?),
+        ("frontend", frontend.json()),
         ("embedding_scale", embedding_step(&embeddings).to_string()),
         ("space_id", hex(&identity[..16])),
         ("command", command),

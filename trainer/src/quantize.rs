@@ -8,9 +8,6 @@ mod precision;
 
 pub use precision::candidates;
 
-use headstart::frontend::ChannelScale;
-
-use crate::encoder_file::SensorFrontend;
 use crate::graph::{Graph, Layer, Op, Weights};
 
 /// How a tensor's integers stand for numbers: value = scale * (integer - zero_point).
@@ -431,36 +428,4 @@ fn fixed_to(ratios: &[f64], most: u8, limit: i32) -> (Vec<i32>, u8) {
         .iter()
         .map(|r| (r * (1u64 << shift) as f64).round().min(f64::from(limit)) as i32);
     (scaled.collect(), shift)
-}
-
-/// Counts to the input's int8, as the device's front end computes it.
-pub fn frontend(
-    front: &SensorFrontend,
-    input: Scale,
-) -> Result<(Vec<ChannelScale>, u8), QuantizeError> {
-    let numbers = |c: usize| {
-        let ratio = f64::from(front.scale[c]) / (f64::from(front.std[c]) * input.step);
-        let mean = f64::from(front.mean[c]) / (f64::from(front.std[c]) * input.step);
-        (ratio, f64::from(input.zero_point) - mean)
-    };
-    let wanted: Vec<(f64, f64)> = (0..front.channels).map(numbers).collect();
-    let fits = |shift: u8| {
-        let unit = f64::from(1u32 << shift);
-        wanted
-            .iter()
-            .all(|(m, b)| m * unit <= 32768.0 && (b * unit).abs() <= f64::from(1 << 29))
-    };
-    let shift = (1..=24)
-        .rev()
-        .find(|&s| fits(s))
-        .ok_or_else(|| QuantizeError {
-            layer: "input".into(),
-            why: "the sensor's scale is too far from the encoder's: check `scale` and `std`".into(),
-        })?;
-    let unit = f64::from(1u32 << shift);
-    let scale = |&(m, b): &(f64, f64)| ChannelScale {
-        multiplier: (m * unit).round() as i32,
-        bias: (b * unit).round() as i32,
-    };
-    Ok((wanted.iter().map(scale).collect(), shift))
 }

@@ -7,6 +7,7 @@ use tract_onnx::prelude::*;
 
 use crate::encoder_file::EncoderFile;
 use crate::guard::guarded;
+use crate::items::Owned;
 
 /// A runtime with an encoder and inputs in it.
 pub trait Runner {
@@ -17,14 +18,14 @@ pub trait Runner {
 /// The packed encoder, from raw counts to the raw embedding.
 pub struct Pack<'a> {
     encoder: PackedEncoder<'a>,
-    windows: &'a [Vec<i16>],
+    windows: &'a [Owned],
 }
 
 impl<'a> Pack<'a> {
     /// Runs the pack in the arena.
     pub fn new(
         pack: EncoderPack<'a>,
-        windows: &'a [Vec<i16>],
+        windows: &'a [Owned],
         arena: &'a mut [u32],
     ) -> anyhow::Result<Self> {
         let encoder = PackedEncoder::new(pack, arena)?;
@@ -35,7 +36,7 @@ impl<'a> Pack<'a> {
 impl Runner for Pack<'_> {
     fn run(&mut self, i: usize) -> anyhow::Result<()> {
         let window = &self.windows[i % self.windows.len()];
-        std::hint::black_box(self.encoder.run(window.as_slice().into(), |_, _| {}))
+        std::hint::black_box(self.encoder.run(window.signal()?, |_, _| {}))
             .map(|_| ())
             .map_err(|e| anyhow::anyhow!("{e}"))
     }

@@ -22,6 +22,12 @@ pub const ZIP: &[u8] = b"PK\x03\x04";
 /// Values of a window beyond which a front end is a mistake.
 const LARGEST_WINDOW: usize = 1 << 20;
 
+const NO_SENSOR: &str = "it takes no windows of a sensor";
+const NO_FRONT_END: &str = "its file says nothing of its input (--preset or --rate of `headstart import`), so recordings can't be fed to it";
+
+/// The fixed-point step of embeddings that nobody has measured: fine enough that it does not count.
+pub(crate) const UNMEASURED_STEP: f32 = 1.0 / 4096.0;
+
 /// An encoder's file, opened.
 pub struct Opened {
     /// The encoder.
@@ -91,13 +97,12 @@ fn open_pack(bytes: &[u8]) -> anyhow::Result<Opened> {
 
 fn open_onnx(bytes: &[u8]) -> anyhow::Result<Opened> {
     let file = EncoderFile::from_bytes(bytes)?;
-    let Some(background) = &file.background else {
-        bail!(
-            "it has no background mean, which its embedding space needs: `headstart pretrain` writes one"
-        );
+    let frontend = file.sensor().context(NO_SENSOR)?.clone();
+    ensure!(!file.numbers, "{NO_FRONT_END}");
+    let step = match file.embedding_step {
+        0.0 => UNMEASURED_STEP,
+        step => step,
     };
-    let step = file.embedding_step;
-    let frontend = file.frontend.clone();
     let input = Input {
         channels: frontend.channels,
         window: frontend.window,
@@ -105,16 +110,19 @@ fn open_onnx(bytes: &[u8]) -> anyhow::Result<Opened> {
         rate: frontend.rate,
     };
     let (encoder, dim) = runnable(&file).context("its graph does not run")?;
+    let zeros = vec![0.0; dim];
+    let mean = file.background.as_ref().map_or(&zeros, |b| &b.mean);
     ensure!(
-        dim == background.mean.len(),
+        dim == mean.len(),
         "embeddings have {dim} values, the background mean has {}",
-        background.mean.len()
+        mean.len()
     );
     let source = Source::Float {
         encoder,
         frontend,
+        channels_last: file.input.channels_last,
         step,
-        centre: fixed(&background.mean, step).collect(),
+        centre: fixed(mean, step).collect(),
     };
     let space = Space {
         features: Features::Encoder,
@@ -133,7 +141,7 @@ fn open_onnx(bytes: &[u8]) -> anyhow::Result<Opened> {
 
 /// The graph, and how many values it makes of a window of silence.
 fn runnable(file: &EncoderFile) -> anyhow::Result<(FloatEncoder, usize)> {
-    let length = file.frontend.channels * file.frontend.window;
+    let length: usize = file.input.dims.iter().product();
     ensure!(length <= LARGEST_WINDOW, "a window has {length} values");
     let encoder = FloatEncoder::new(file)?;
     let rows = encoder.embed(&vec![0.0; length])?;
@@ -145,10 +153,13 @@ fn runnable(file: &EncoderFile) -> anyhow::Result<(FloatEncoder, usize)> {
 pub fn random_twin(file: &EncoderFile, background: &Dataset, seed: u64) -> anyhow::Result<Space> {
     let mut twin = file.clone();
     twin.proto = random::reinitialise(&file.proto, seed)?;
-    let (encoder, frontend) = (FloatEncoder::new(&twin)?, file.frontend.clone());
+    let encoder = FloatEncoder::new(&twin)?;
+    let frontend = file.sensor().context(NO_SENSOR)?.clone();
+    let channels_last = file.input.channels_last;
     let windows = background.windows(frontend.window, frontend.hop);
     let progress = Progress::new("random encoder, background windows", windows.len());
-    let rows = raw_rows(&encoder, &frontend, background, &windows, &progress)?;
+    let front = (&frontend, channels_last);
+    let rows = raw_rows(&encoder, front, background, &windows, &progress)?;
     let dim = rows.first().map_or(0, Vec::len);
     let mean: Vec<f32> = (0..dim)
         .map(|d| (rows.iter().map(|r| f64::from(r[d])).sum::<f64>() / rows.len() as f64) as f32)
@@ -168,6 +179,7 @@ pub fn random_twin(file: &EncoderFile, background: &Dataset, seed: u64) -> anyho
         source: Source::Float {
             encoder,
             frontend,
+            channels_last,
             step,
             centre: fixed(&mean, step).collect(),
         },

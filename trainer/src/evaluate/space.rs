@@ -4,13 +4,14 @@
 use std::path::Path;
 
 use anyhow::{bail, ensure};
+use headstart::frontend::settings::SensorSettings;
 use headstart::pack::Artefact;
 use headstart::{Embedding, Encoder, EncoderPack, PackedEncoder};
 
 use super::parallel::parallel;
 use super::progress::Progress;
 use crate::dataset::{Dataset, Window};
-use crate::encoder_file::{Background, SensorFrontend};
+use crate::encoder_file::Background;
 use crate::features::{Feature, Standardisation};
 use crate::files::Aligned;
 use crate::float::FloatEncoder;
@@ -103,12 +104,15 @@ pub(super) enum Source {
     /// An ONNX graph, then a fixed-point step.
     Float {
         encoder: FloatEncoder,
-        frontend: SensorFrontend,
+        frontend: SensorSettings,
+        channels_last: bool,
         step: f32,
         centre: Vec<i32>,
     },
     /// The integer encoder, as a pack.
     Pack(Aligned),
+    /// Things that were embedded when they were opened; the data names them by number.
+    Items(Vec<Option<Vec<i8>>>),
     /// Embeddings already: a fixed-point step is left.
     Stored { step: f32, centre: Vec<i32> },
     /// No encoder at all.
@@ -168,15 +172,22 @@ impl Space {
             Source::Float {
                 encoder,
                 frontend,
+                channels_last,
                 step,
                 centre,
             } => {
-                let rows = raw_rows(encoder, frontend, data, windows, &progress)?;
+                let front = (frontend, *channels_last);
+                let rows = raw_rows(encoder, front, data, windows, &progress)?;
                 rows.iter()
                     .map(|row| normalise(row, *step, centre))
                     .collect()
             }
             Source::Pack(pack) => embed_packed(pack, data, windows, &progress)?,
+            Source::Items(values) => {
+                let number = |w: &Window| data.window(w.start, 1)[0] as usize;
+                let value = |w| values.get(number(w)).cloned().flatten();
+                windows.iter().map(value).collect()
+            }
             Source::Stored { step, centre } => windows
                 .iter()
                 .map(|w| normalise(data.window(w.start, 1), *step, centre))
@@ -240,7 +251,7 @@ fn stored_counts(data: &Dataset) -> anyhow::Result<Vec<i16>> {
 /// Raw float embeddings, a row a window.
 pub(super) fn raw_rows(
     encoder: &FloatEncoder,
-    frontend: &SensorFrontend,
+    (frontend, channels_last): (&SensorSettings, bool),
     data: &Dataset,
     windows: &[Window],
     progress: &Progress,
@@ -250,7 +261,7 @@ pub(super) fn raw_rows(
         let input = |w: &Window| {
             frontend.input(
                 &frontend.counts(data.window(w.start, frontend.window)),
-                false,
+                channels_last,
             )
         };
         let inputs: Vec<f32> = batch.iter().flat_map(input).collect();
@@ -266,12 +277,12 @@ pub(super) fn raw_rows(
 }
 
 /// Values in whole steps, halves rounded away from zero.
-pub(super) fn fixed(values: &[f32], step: f32) -> impl Iterator<Item = i32> + Clone {
+pub(crate) fn fixed(values: &[f32], step: f32) -> impl Iterator<Item = i32> + Clone {
     values.iter().map(move |v| (v / step).round() as i32)
 }
 
 /// Brings a vector into the integer space; `None` where nothing of it is left.
-fn normalise(values: &[f32], step: f32, centre: &[i32]) -> Option<Vec<i8>> {
+pub(crate) fn normalise(values: &[f32], step: f32, centre: &[i32]) -> Option<Vec<i8>> {
     let mut out = vec![0; values.len()];
     Embedding::from_floats(values, step, centre, &mut out).ok()?;
     Some(out)

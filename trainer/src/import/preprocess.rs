@@ -2,9 +2,11 @@
 //! and device feed it alike.
 
 use anyhow::{Context, anyhow};
-use headstart::frontend::Settings;
+use headstart::frontend::settings::{LogMelSettings, Settings};
 use serde_json::{Value, json};
+use tract_onnx::pb::{ModelProto, StringStringEntryProto};
 
+use crate::encoder_file::{CHANNELS_FIRST, CHANNELS_LAST, GraphInput};
 use crate::error::Failure;
 
 /// How the network was trained to be fed.
@@ -33,7 +35,12 @@ pub struct Preprocess {
     #[arg(long, value_enum)]
     pub preset: Option<Preset>,
     /// What is subtracted from each channel's pixels (0 to 255), or from each band or sensor channel
-    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "NUMBERS",
+        value_delimiter = ',',
+        allow_negative_numbers = true
+    )]
     mean: Option<Vec<f32>>,
     /// What that is divided by
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
@@ -76,6 +83,67 @@ enum Fit {
 }
 
 impl Preprocess {
+    /// The metadata entries of a network that is fed like this.
+    pub fn metadata(&self, model: &ModelProto) -> Result<Vec<StringStringEntryProto>, Failure> {
+        let Some(input) = self.input(model) else {
+            return match self.is_asked() {
+                true => Err(Failure::Usage(
+                    "what the network is fed can be said of inputs of one to three dimensions only"
+                        .into(),
+                )),
+                false => Ok(Vec::new()),
+            };
+        };
+        let layout = match input.channels_last {
+            true => CHANNELS_LAST,
+            false => CHANNELS_FIRST,
+        };
+        let mut entries = vec![("layout", layout.to_owned())];
+        entries.extend(self.settings(input.shape)?.map(|s| ("frontend", s.json())));
+        let entry = |(key, value): (&str, String)| StringStringEntryProto {
+            key: format!("headstart.{key}"),
+            value,
+        };
+        Ok(entries.into_iter().map(entry).collect())
+    }
+
+    /// The numbers that the network is fed, where that is known.
+    pub fn range(&self, model: &ModelProto) -> Option<[f32; 2]> {
+        match self.settings(self.input(model)?.shape).ok()?? {
+            Settings::Image(image) => {
+                let (mean, std) = (image.mean.first()?, image.std.first()?);
+                Some([0.0, 255.0].map(|pixel| (pixel - mean) / std))
+            }
+            // From silence to the loudest that int16 holds.
+            Settings::LogMel(sound) => {
+                let (mean, std) = (sound.mean.first()?, sound.std.first()?);
+                Some([-20.0, 100.0].map(|decibels| (decibels - mean) / std))
+            }
+            Settings::Sensor(_) => None,
+        }
+    }
+
+    /// The input in the layout that makes pictures of it, where they are asked for.
+    fn input(&self, model: &ModelProto) -> Option<GraphInput> {
+        let pictures = self.preset.is_some_and(|p| p != Preset::SpeechEmbedding);
+        let mut inputs = [None, Some(true), Some(false)]
+            .into_iter()
+            .filter_map(|layout| GraphInput::of(model, layout));
+        let first = inputs.next()?;
+        if pictures && !matches!(first.shape[2], 1 | 3) {
+            return Some(
+                inputs
+                    .find(|i| matches!(i.shape[2], 1 | 3))
+                    .unwrap_or(first),
+            );
+        }
+        Some(first)
+    }
+
+    fn is_asked(&self) -> bool {
+        self.preset.is_some() || self.rate.is_some() || self.frontend.is_some()
+    }
+
     /// The front end of an input of [height, width, channels]; `None` for plain numbers.
     pub fn settings(&self, shape: [usize; 3]) -> Result<Option<Settings>, Failure> {
         let json = match (&self.frontend, self.preset) {
@@ -108,7 +176,11 @@ impl Preprocess {
         }
     }
 
-    fn picture(&self, preset: Preset, [height, width, channels]: [usize; 3]) -> Result<Value, Failure> {
+    fn picture(
+        &self,
+        preset: Preset,
+        [height, width, channels]: [usize; 3],
+    ) -> Result<Value, Failure> {
         if !matches!(channels, 1 | 3) {
             return Err(Failure::Usage(format!(
                 "--preset {} is for pictures of 1 or 3 channels, and the input has {channels}",
@@ -127,7 +199,9 @@ impl Preprocess {
             _ => ([0.0; 3], [1.0; 3]),
         };
         let own = preset == Preset::Imagenet;
-        let fit = self.fit.unwrap_or(if own { Fit::Crop } else { Fit::Stretch });
+        let fit = self
+            .fit
+            .unwrap_or(if own { Fit::Crop } else { Fit::Stretch });
         let crop = self.crop.unwrap_or(if own { 0.875 } else { 1.0 });
         Ok(json!({
             "kind": "image",
@@ -143,7 +217,7 @@ impl Preprocess {
     }
 
     fn speech(&self) -> Result<Value, Failure> {
-        let text = Settings::speech_embedding().json();
+        let text = Settings::LogMel(LogMelSettings::speech_embedding()).json();
         let mut json: Value = serde_json::from_str(&text).context("settings are JSON")?;
         for (key, numbers) in [("mean", &self.mean), ("std", &self.std)] {
             if let Some(numbers) = numbers {

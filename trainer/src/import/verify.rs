@@ -23,10 +23,10 @@ pub const TOLERANCE: f32 = 1e-4;
 /// The same where the file computes in 16 bits.
 pub const HALF_TOLERANCE: f32 = 1e-2;
 
-/// Inputs without meaning, between the numbers that the front end makes.
-pub fn random(values: usize, count: usize, range: [f32; 2]) -> Vec<Vec<f32>> {
+/// Inputs without meaning, in the range that the front end makes where that is known.
+pub fn random(values: usize, count: usize, range: Option<[f32; 2]>) -> Vec<Vec<f32>> {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let [low, high] = range;
+    let [low, high] = range.unwrap_or([-1.0, 1.0]);
     let mut value = || low + (high - low) * rng.random::<f32>();
     (0..count)
         .map(|_| (0..values).map(|_| value()).collect())
@@ -198,6 +198,26 @@ impl Original<'_> {
 }
 
 impl Input {
+    /// What integers at the input can stand for; floats know no range.
+    pub fn range(&self) -> Option<[f32; 2]> {
+        match self.kind {
+            Kind::Float => None,
+            Kind::Bytes => Some([0.0, 255.0]),
+            Kind::Quantised {
+                scale,
+                zero_point,
+                signed,
+            } => {
+                let ends = if signed {
+                    [-128.0, 127.0]
+                } else {
+                    [0.0, 255.0]
+                };
+                Some(ends.map(|e| (e - zero_point) * scale))
+            }
+        }
+    }
+
     /// What the file takes for these floats.
     fn integers(&self, values: &[f32]) -> Vec<f32> {
         match self.kind {

@@ -5,15 +5,19 @@ use serde_json::{Value, json};
 use super::{Findings, Sliding, columns, head, hex, shape, thousands};
 use crate::encoder_file::EncoderFile;
 use crate::graph::{Graph, Layer, Op};
+use headstart::frontend::settings::{FitSetting, Settings};
 
 pub(super) fn findings(bytes: &[u8]) -> anyhow::Result<Findings> {
     let file = EncoderFile::from_bytes(bytes)?;
-    let front = &file.frontend;
-    let graph = Graph::read(&file.proto, [1, front.window, front.channels])?;
+    let (graph, no_pack) = match Graph::read(&file.proto, file.input.shape) {
+        Ok(graph) => (graph, None),
+        Err(why) => (Graph::default(), Some(why.to_string())),
+    };
     let found = Onnx {
         bytes: bytes.len(),
         file,
         graph,
+        no_pack,
     };
     Ok(Findings {
         text: found.text(),
@@ -24,7 +28,10 @@ pub(super) fn findings(bytes: &[u8]) -> anyhow::Result<Findings> {
 struct Onnx {
     bytes: usize,
     file: EncoderFile,
+    /// Empty where no device can run it.
     graph: Graph,
+    /// Why no device can.
+    no_pack: Option<String>,
 }
 
 impl Onnx {
@@ -43,7 +50,21 @@ impl Onnx {
     }
 
     fn dim(&self) -> usize {
-        self.graph.tensors[self.graph.embedding].len()
+        use tract_onnx::pb::tensor_shape_proto::dimension::Value;
+        use tract_onnx::pb::type_proto::Value::TensorType;
+        let graph = self.file.proto.graph.as_ref();
+        let output = graph.and_then(|g| g.output.first()?.r#type.as_ref()?.value.as_ref());
+        let Some(TensorType(tensor)) = output else {
+            return 0;
+        };
+        let last = tensor
+            .shape
+            .as_ref()
+            .and_then(|s| s.dim.last()?.value.as_ref());
+        match last {
+            Some(Value::DimValue(values)) => usize::try_from(*values).unwrap_or(0),
+            _ => 0,
+        }
     }
 
     fn text(&self) -> String {
@@ -62,22 +83,37 @@ impl Onnx {
         line("space", hex(&file.space_id));
         line(
             "input",
-            format!(
-                "sensor window, {} time steps of {} channels at {} Hz, one each {} steps",
-                front.window, front.channels, front.rate, front.hop
-            ),
+            match file.numbers {
+                true => format!("plain numbers, {:?}", file.input.dims),
+                false => input_text(front),
+            },
         );
-        line(
-            "",
-            format!("scale {:?}, in physical units per count", front.scale),
-        );
-        line("", format!("mean {:?}, std {:?}", front.mean, front.std));
+        match front {
+            _ if file.numbers => {}
+            Settings::Sensor(sensor) => {
+                let scale = &sensor.scale;
+                line("", format!("scale {scale:?}, in physical units per count"));
+                line("", format!("mean {:?}, std {:?}", sensor.mean, sensor.std));
+            }
+            Settings::Image(image) => {
+                line("", format!("mean {:?}, std {:?}", image.mean, image.std));
+            }
+            Settings::LogMel(sound) => {
+                line(
+                    "",
+                    format!("mean {:?}, std {:?}, in dB", sound.mean, sound.std),
+                );
+            }
+        }
         line(
             "embedding",
             format!(
-                "{} values, fixed-point step {:e}",
+                "{} values, fixed-point step {}",
                 self.dim(),
-                file.embedding_step
+                match file.embedding_step {
+                    0.0 => "not measured yet".to_owned(),
+                    step => format!("{step:e}"),
+                }
             ),
         );
         line(
@@ -89,9 +125,7 @@ impl Onnx {
                     b.within.len(),
                     b.within_total.sqrt()
                 ),
-                None => {
-                    "none: `headstart pretrain` writes them, and a pack needs the mean".to_owned()
-                }
+                None => "none: `headstart background ENCODER DATA` measures them".to_owned(),
             },
         );
         let parameters: usize = self.graph.layers.iter().map(parameters_of).sum();
@@ -104,7 +138,10 @@ impl Onnx {
             ),
         );
         text += "\n";
-        text += &self.layers_text();
+        text += &match &self.no_pack {
+            None => self.layers_text(),
+            Some(why) => format!("runs on Linux only: {why}\n"),
+        };
         text += "\nmetadata\n";
         for (key, value) in &file.provenance {
             text += &format!("{key}={value}\n");
@@ -150,7 +187,8 @@ impl Onnx {
             "bytes": self.bytes,
             "sha256": hex(&file.sha256),
             "space_id": hex(&file.space_id),
-            "frontend": file.frontend,
+            "frontend": (!file.numbers).then_some(&file.frontend),
+            "no_pack": self.no_pack,
             "dim": self.dim(),
             "embedding_step": file.embedding_step,
             "background_rank": file.background.as_ref().map(|b| b.within.len()),
@@ -200,5 +238,33 @@ fn parameters_of(layer: &Layer) -> usize {
         Op::Conv(_, w) | Op::Depthwise(_, w) | Op::Dense(w) => w.values.len() + w.biases.len(),
         Op::Clamp(limits) => 2 * limits.len(),
         _ => 0,
+    }
+}
+
+fn input_text(front: &Settings) -> String {
+    match front {
+        Settings::Sensor(s) => format!(
+            "sensor window, {} time steps of {} channels at {} Hz, one each {} steps",
+            s.window, s.channels, s.rate, s.hop
+        ),
+        Settings::Image(s) => format!(
+            "picture of any size, {} to {} x {} x {}",
+            match s.fit {
+                FitSetting::Stretch => "stretched",
+                FitSetting::Crop => "cropped",
+            },
+            s.height,
+            s.width,
+            s.channels
+        ),
+        Settings::LogMel(s) => format!(
+            "sound, {} samples at {} Hz as {} log-mel bands, {} x {} frames, one each {} frames",
+            thousands(front.input_len()),
+            s.rate,
+            s.bands,
+            s.windows,
+            s.frames,
+            s.step
+        ),
     }
 }

@@ -16,7 +16,9 @@ pub const LABELS: &str = "labels-idx1";
 /// images.
 pub fn labels_beside(images: &Path) -> Option<std::path::PathBuf> {
     let name = images.file_name()?.to_str()?;
-    let labels = name.contains(IMAGES).then(|| name.replace(IMAGES, LABELS))?;
+    let labels = name
+        .contains(IMAGES)
+        .then(|| name.replace(IMAGES, LABELS))?;
     Some(images.with_file_name(labels))
 }
 

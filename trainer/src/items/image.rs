@@ -136,6 +136,16 @@ fn idx_images(data: &Path, limit: usize) -> Result<Idx, Failure> {
 }
 
 impl Picture {
+    /// `pixels` is [height][width][channels].
+    pub fn new(height: usize, width: usize, channels: usize, pixels: Vec<u8>) -> Picture {
+        Picture {
+            height,
+            width,
+            channels,
+            pixels,
+        }
+    }
+
     /// As the device takes it.
     pub fn view(&self) -> anyhow::Result<Image<'_>> {
         Image::new(self.height, self.width, self.channels, &self.pixels)

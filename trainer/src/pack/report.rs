@@ -12,6 +12,7 @@ use super::few_shot::FewShot;
 use crate::encoder_file::EncoderFile;
 use crate::files::Aligned;
 use crate::float::FloatEncoder;
+use crate::items::Owned;
 
 /// What a pack needs, and how well it follows the float encoder.
 pub struct Report {
@@ -100,7 +101,7 @@ fn cosine(a: &[f64], b: &[f64]) -> f64 {
 pub(super) fn measure(
     encoder: &EncoderFile,
     bytes: &[u8],
-    windows: &[Vec<i16>],
+    windows: &[Owned],
     layout: &Layout,
 ) -> anyhow::Result<Report> {
     let quality = quality(encoder, bytes, windows)?;
@@ -131,15 +132,10 @@ pub(super) fn measure(
 }
 
 /// How well a pack follows the float encoder on these inputs.
-pub fn quality(
-    encoder: &EncoderFile,
-    bytes: &[u8],
-    windows: &[Vec<i16>],
-) -> anyhow::Result<Quality> {
+pub fn quality(encoder: &EncoderFile, bytes: &[u8], windows: &[Owned]) -> anyhow::Result<Quality> {
     let aligned = Aligned::new(bytes);
     let pack = EncoderPack::new(aligned.bytes())?;
-    let input: Vec<f32> = windows.iter().flat_map(|w| encoder.input(w)).collect();
-    let float = FloatEncoder::new(encoder)?.embed(&input)?;
+    let float = FloatEncoder::new(encoder)?.signals(encoder, windows)?;
     let step = f64::from(pack.embedding_step());
     let float: Vec<Vec<f64>> = float
         .iter()
@@ -151,13 +147,13 @@ pub fn quality(
 }
 
 /// The pack's raw outputs, a row an input.
-fn raw(pack: EncoderPack<'_>, windows: &[Vec<i16>]) -> anyhow::Result<Vec<Vec<f64>>> {
+fn raw(pack: EncoderPack<'_>, windows: &[Owned]) -> anyhow::Result<Vec<Vec<f64>>> {
     let mut arena = vec![0; pack.arena_bytes().div_ceil(4)];
     let mut packed: PackedEncoder = PackedEncoder::new(pack, &mut arena)?;
     let (tensor, step) = (pack.embedding_tensor(), f64::from(pack.embedding_step()));
     let mut rows = Vec::with_capacity(windows.len());
     for window in windows {
-        let bytes = &packed.run(window.as_slice().into(), |_, _| {})?[tensor.place()];
+        let bytes = &packed.run(window.signal()?, |_, _| {})?[tensor.place()];
         rows.push(match tensor.element_kind() {
             ElementKind::Int8 => bytes.iter().map(|&v| f64::from(v) * step).collect(),
             ElementKind::Int16 => bytes

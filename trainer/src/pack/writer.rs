@@ -1,12 +1,12 @@
 //! The pack's bytes, as FORMAT.md has them.
 
-use headstart::frontend::{KIND_SENSOR, SensorRecord};
+use headstart::frontend::settings::Arena;
 use headstart::pack::{CRC_FROM, LayerRecord, MAGIC, PackHeader, TensorRecord, VERSION};
 
 use super::{Layout, records};
 use crate::encoder_file::{Background, EncoderFile};
 use crate::graph::{Graph, Layer};
-use crate::quantize::{self, QuantizedLayer, Scale};
+use crate::quantize::{QuantizedLayer, Scale};
 
 /// Bytes under construction; every section starts at a multiple of 8.
 struct Sections(Vec<u8>);
@@ -54,8 +54,16 @@ pub fn write(
     let tensors_at = out.add(bytemuck::cast_slice(&tensors));
     let layers_at = out.add(&vec![0; size_of::<LayerRecord>() * layers.len()]);
 
-    let front = frontend(encoder, scales[0])?;
-    let frontend_at = out.add(&front);
+    let input = tensors[0].place();
+    let arena = Arena {
+        bytes: layout.arena,
+        input,
+        dim,
+    };
+    let front = encoder
+        .frontend
+        .section(scales[0].step, scales[0].zero_point, arena)?;
+    let frontend_at = out.add(&front.bytes);
     let step = f64::from(encoder.embedding_step);
     let centre = mean.iter().map(|&m| (f64::from(m) / step).round() as i32);
     let centre_at = out.words(&centre.collect::<Vec<_>>());
@@ -87,7 +95,7 @@ pub fn write(
         flags: 0,
         total_bytes: u32::try_from(out.0.len())?,
         crc32: 0,
-        arena_bytes: u32::try_from(layout.arena)?,
+        arena_bytes: u32::try_from(front.arena_bytes)?,
         tensor_count: u16::try_from(graph.tensors.len())?,
         layer_count: u16::try_from(layers.len())?,
         dim: u16::try_from(dim)?,
@@ -96,7 +104,7 @@ pub fn write(
         tensors_at,
         layers_at,
         frontend_at,
-        frontend_bytes: front.len() as u32,
+        frontend_bytes: front.bytes.len() as u32,
         centre_at,
         background_at,
         background_bytes: 4 * statistics.len() as u32,
@@ -137,21 +145,6 @@ fn record(
         negative_multipliers_at,
         ..records::layer(layer, q, at_once, scratch)?
     })
-}
-
-fn frontend(encoder: &EncoderFile, input: Scale) -> anyhow::Result<Vec<u8>> {
-    let front = &encoder.frontend;
-    let (scales, shift) = quantize::frontend(front, input)?;
-    let head = SensorRecord {
-        kind: KIND_SENSOR,
-        shift,
-        channels: u16::try_from(front.channels)?,
-        window: u16::try_from(front.window)?,
-        hop: u16::try_from(front.hop)?,
-        rate_hz: front.rate,
-        reserved: 0,
-    };
-    Ok([bytemuck::bytes_of(&head), bytemuck::cast_slice(&scales)].concat())
 }
 
 /// Rank, total, projection, two diagonals, calibration: 32-bit words.
