@@ -8,6 +8,7 @@
 //! Source of the joint diagonalisation: *Probabilistic Linear Discriminant Analysis*, Ioffe, 2006.
 
 mod calibrate;
+mod command;
 
 use base64::Engine as _;
 use headstart::head::calibration;
@@ -16,6 +17,7 @@ use nalgebra::DMatrix;
 use crate::encoder_file::Background;
 
 pub use calibrate::calibrate;
+pub use command::{Args, run};
 
 /// The L2 norm of embeddings that heads work on.
 const NORM: f64 = headstart::embedding::NORM as f64;

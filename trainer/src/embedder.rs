@@ -189,4 +189,25 @@ impl Embedder {
             }
         }
     }
+
+    /// Microseconds that one thing takes on one thread, reading it apart: the median over a few.
+    pub fn microseconds(
+        &self,
+        thing: impl Fn(usize) -> anyhow::Result<Owned>,
+        count: usize,
+    ) -> anyhow::Result<f64> {
+        const TIMED: usize = 9;
+        let some = (0..TIMED.min(count)).map(|i| thing(i * count / TIMED.min(count)));
+        let some: Vec<Owned> = some.collect::<anyhow::Result<_>>()?;
+        let single = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+        let quiet = Progress::silent();
+        let mut times: Vec<f64> = Vec::new();
+        for one in &some {
+            let start = std::time::Instant::now();
+            single.install(|| self.points(1, &quiet, |_| Ok(one.clone())))?;
+            times.push(start.elapsed().as_secs_f64() * 1e6);
+        }
+        times.sort_by(f64::total_cmp);
+        Ok(times.get(times.len() / 2).copied().unwrap_or(0.0))
+    }
 }

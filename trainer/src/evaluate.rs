@@ -25,6 +25,7 @@ mod table;
 mod task;
 #[cfg(test)]
 mod tests;
+mod things;
 
 use anyhow::Context;
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use headstart_trainer::error::Outcome;
-use headstart_trainer::{bench, embed, evaluate, import, inspect, pack, pretrain};
+use headstart_trainer::{background, bench, embed, evaluate, import, inspect, pack, pretrain};
 
 /// Pretrain once. Teach it anywhere.
 #[derive(Parser)]
@@ -18,6 +18,7 @@ struct Cli {
 enum Command {
     Pretrain(pretrain::Args),
     Import(import::Args),
+    Background(background::Args),
     Pack(pack::Args),
     Evaluate(evaluate::Args),
     Embed(embed::Args),
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let outcome: Outcome = match Cli::parse().command {
         Command::Pretrain(args) => pretrain::run(args),
         Command::Import(args) => import::run(args),
+        Command::Background(args) => background::run(args),
         Command::Pack(args) => pack::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Embed(args) => embed::run(args),

@@ -44,7 +44,8 @@ use crate::error::Failure;
 pub struct Args {
     /// The encoder, .onnx or .pack; or labelled embeddings, .npz, and then no DATA
     pub(super) encoder: PathBuf,
-    /// Labelled recordings: .npz with x, y and group
+    /// Labelled recordings: .npz with x, y and group; for encoders of pictures or sound a folder of
+    /// class folders, or an IDX file with its labels
     pub(super) data: Option<PathBuf>,
     /// Further encoders, measured in the same episodes
     #[arg(long, value_name = "ENCODER", num_args = 1..)]
@@ -56,6 +57,13 @@ pub struct Args {
     /// Labelled data of classes that nobody teaches [default: the classes that an episode leaves]
     #[arg(long, value_name = "DATA")]
     pub(super) unknown: Option<PathBuf>,
+    /// White noise so many decibels below the mean power of each clip, for encoders of sound
+    /// [default: none]
+    #[arg(long, value_name = "DB", allow_negative_numbers = true)]
+    pub(super) snr: Option<f32>,
+    /// Only the first so many clips or pictures of DATA
+    #[arg(long, value_name = "ITEMS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) limit: Option<u32>,
     /// Of strangers, the fraction that auto and bayes may take for a class that they were taught
     #[arg(long, value_name = "FRACTION", default_value_t = FALSE_ACCEPTS)]
     pub(super) false_accepts: f32,
@@ -128,6 +136,8 @@ impl Args {
             "--shots must be at least 1 each"
         } else if self.episodes == 0 {
             "--episodes must be at least 1"
+        } else if self.snr.is_some_and(|db| !db.is_finite()) {
+            "--snr must be a number of decibels"
         } else if !(self.false_accepts > 0.0 && self.false_accepts <= 0.5) {
             "--false-accepts is a fraction above 0, at most 0.5"
         } else if !self.plot.as_ref().is_none_or(svg) {
@@ -170,6 +180,8 @@ impl Args {
             (Some(ProtocolChoice::SameWearer), _) => vec![Protocol::SameWearer],
             (Some(ProtocolChoice::NextWearer), _) => vec![Protocol::NextWearer],
             (Some(ProtocolChoice::NextGroup), _) | (None, None) => vec![Protocol::NextGroup],
+            // Files have speakers, or nobody.
+            (None, Some(data)) if !is_recordings(data) => vec![Protocol::NextGroup],
             (Some(ProtocolChoice::Both), _) | (None, Some(_)) => Protocol::WEARERS.to_vec(),
         }
     }
@@ -185,4 +197,10 @@ impl Args {
         heads.retain(|kind| self.all_heads || self.head.contains(kind));
         heads
     }
+}
+
+/// Whether data is an .npz file, by its name: a folder or an IDX file holds things of other kinds.
+pub(super) fn is_recordings(data: &std::path::Path) -> bool {
+    let name = data.file_name().unwrap_or_default().to_string_lossy();
+    !data.is_dir() && !name.contains("images-idx3")
 }

@@ -35,6 +35,16 @@ impl Progress {
         }
     }
 
+    /// A step that nobody needs to hear of.
+    pub fn silent() -> Progress {
+        Progress {
+            what: String::new(),
+            bar: ProgressBar::hidden(),
+            plain: false,
+            said: Mutex::new(Instant::now()),
+        }
+    }
+
     /// So many pieces more are done.
     pub fn add(&self, pieces: usize) {
         self.bar.inc(pieces as u64);

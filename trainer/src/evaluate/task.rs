@@ -1,16 +1,17 @@
 //! What a call asks for: the data, what stands behind it, and the spaces that it is seen in.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use super::args::Args;
+use super::args::{Args, is_recordings};
 use super::open::{self, Opened};
 use super::select::{distinct_groups, select};
 use super::space::{Input, Space};
-use super::{stored, strangers};
+use super::{stored, strangers, things};
 use crate::dataset::Dataset;
+use crate::embedder::Embedder;
 use crate::error::Failure;
 use crate::features::Feature;
 use crate::files;
@@ -37,9 +38,25 @@ impl Task {
     /// Opens what the call names.
     pub fn new(args: &Args, notes: &mut Vec<String>) -> Result<Task, Failure> {
         match &args.data {
+            Some(data) if !is_recordings(data) => files_of(args, data, notes),
             Some(data) => recordings(args, data, notes),
             None => embeddings(args, notes),
         }
+    }
+}
+
+/// Pictures or clips, a file each or many in one.
+fn files_of(args: &Args, data: &Path, notes: &mut Vec<String>) -> Result<Task, Failure> {
+    let open = |path: &PathBuf| Ok((path.display().to_string(), Embedder::open(path)?));
+    let paths = std::iter::once(&args.encoder).chain(&args.against);
+    let encoders: Vec<_> = paths.map(open).collect::<anyhow::Result<_>>()?;
+    match things::wanted(&encoders)? {
+        Some(wanted) => things::task(args, data, encoders, wanted, notes),
+        None => Err(Failure::Usage(format!(
+            "{} takes a sensor's windows or plain numbers, and {} is no .npz of recordings; an encoder of pictures or sound is imported with a --preset",
+            args.encoder.display(),
+            data.display()
+        ))),
     }
 }
 

@@ -152,6 +152,12 @@ impl Picture {
             .context("a picture larger than any that is taken")
     }
 
+    /// All channels at `side` x `side`, as numbers.
+    pub fn small(&self, side: usize) -> Vec<f32> {
+        let plane = |c| self.resized(c, side, side).map(|v| v as f32);
+        (0..self.channels).flat_map(plane).collect()
+    }
+
     /// The picture at another size as `view` shows it. A view is taken at that size: at the
     /// picture's own a small one would lose detail to a second interpolation, which pictures as
     /// they are do not.
