@@ -9,6 +9,8 @@ mod sensor;
 pub mod settings;
 mod signal;
 mod spectrum;
+#[cfg(all(test, feature = "onnx"))]
+mod tests;
 
 pub use image::{Fit, ImageInput, ImageRecord, KIND_IMAGE, LARGEST_INPUT, WHOLE};
 pub use log_mel::{Band, DECIBEL, KIND_LOG_MEL, LogMel, LogMelRecord};
