@@ -14,6 +14,9 @@ use crate::pack::{
 const STEP: f32 = 0.0625;
 const ZERO_POINT: i8 = 5;
 
+/// What one case does to a good section.
+type Change<'a> = dyn Fn(&mut LogMelRecord) + 'a;
+
 /// 8-aligned, as in flash.
 struct Bytes {
     words: Vec<u64>,
@@ -274,7 +277,7 @@ fn damaged_sections_are_refused_or_run() {
 #[test]
 fn memory_that_is_not_the_front_ends_own_is_refused() {
     let bytes = pack(&Settings::LogMel(sound(3)));
-    let pack_of = |change: &dyn Fn(&mut LogMelRecord)| {
+    let pack_of = |change: &Change<'_>| {
         let mut words = bytes.words.clone();
         let section: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
         let head = &mut section[bytes.frontend.clone()][..size_of::<LogMelRecord>()];
@@ -295,7 +298,7 @@ fn memory_that_is_not_the_front_ends_own_is_refused() {
         scratch.end > sums.start,
         "the scratch takes bytes of the sums"
     );
-    let cases: [(&str, &dyn Fn(&mut LogMelRecord)); 8] = [
+    let cases: [(&str, &Change<'_>); 8] = [
         ("clip over the input", &|r| r.clip_at = 8),
         ("clip over the output", &|r| r.clip_at = 40),
         ("clip over the sums", &|r| r.clip_at = sums.start as u32 + 4),

@@ -2,6 +2,9 @@ use std::vec;
 
 use super::*;
 
+/// What one case does to good settings.
+type Damage = fn(&mut LogMelSettings);
+
 fn speech(frames: u16, windows: u8) -> LogMelSettings {
     LogMelSettings {
         frames,
@@ -156,7 +159,7 @@ fn settings_out_of_range_are_refused_with_what_may_be() {
         let message = std::format!("{}", Settings::parse(json).expect_err(json));
         assert!(message.contains(expected), "{json}: {message}");
     }
-    let damaged: [(fn(&mut LogMelSettings), &str); 14] = [
+    let damaged: [(Damage, &str); 14] = [
         (|s| s.fft = 500, "`fft`"),
         (|s| s.fft = 8192, "`fft`"),
         (|s| s.frame = 513, "`frame`"),

@@ -255,10 +255,7 @@ impl Pack<'_> {
         );
         line("sha256", hex(&pack.artefact()));
         line("space", hex(&pack.space_id()));
-        line(
-            "input",
-            input_text(pack.frontend()),
-        );
+        line("input", input_text(pack.frontend()));
         line(
             "embedding",
             format!(
