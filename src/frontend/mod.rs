@@ -22,7 +22,31 @@ pub use signal::{Image, Signal};
 use core::ops::Range;
 
 use crate::encoder::EmbedError;
+use crate::ops::Kernels;
 use crate::pack::TensorRecord;
+
+/// The kinds of front end, as [`kernels!`](crate::kernels) spells them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FrontEndKind {
+    /// A window of a sensor.
+    Sensor = 29,
+    /// A picture.
+    Image = 30,
+    /// Sound.
+    LogMel = 31,
+}
+
+impl FrontEndKind {
+    /// As `kernels!` spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            FrontEndKind::Sensor => "Sensor",
+            FrontEndKind::Image => "Image",
+            FrontEndKind::LogMel => "LogMel",
+        }
+    }
+}
 
 /// What an encoder takes, and how its input is made of it.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +68,15 @@ impl<'a> FrontEnd<'a> {
             KIND_IMAGE => ImageInput::read(section, input).map(FrontEnd::Image),
             KIND_LOG_MEL => LogMel::read(section, input).map(FrontEnd::LogMel),
             _ => None,
+        }
+    }
+
+    /// Which it is.
+    pub fn kind(&self) -> FrontEndKind {
+        match self {
+            FrontEnd::Sensor(_) => FrontEndKind::Sensor,
+            FrontEnd::Image(_) => FrontEndKind::Image,
+            FrontEnd::LogMel(_) => FrontEndKind::LogMel,
         }
     }
 
@@ -90,8 +123,9 @@ impl<'a> FrontEnd<'a> {
         }
     }
 
-    /// Makes the input of the first window, `input` in the arena, and of a clip all frames.
-    pub(crate) fn start(
+    /// Makes the input of the first window, `input` in the arena, and of a clip all frames. A kind
+    /// that `K` has not is not in the binary.
+    pub(crate) fn start<K: Kernels>(
         &self,
         signal: Signal<'_>,
         arena: &mut [i8],
@@ -102,8 +136,14 @@ impl<'a> FrontEnd<'a> {
                 sized(counts, sensor.len())?;
                 sensor.run(counts, &mut arena[input]);
             }
-            (FrontEnd::Image(to), Signal::Image(image)) => to.run(image, &mut arena[input]),
-            (FrontEnd::LogMel(log_mel), Signal::Samples(samples)) => {
+            (FrontEnd::Image(to), Signal::Image(image))
+                if K::has_front_end(FrontEndKind::Image) =>
+            {
+                to.run(image, &mut arena[input])
+            }
+            (FrontEnd::LogMel(log_mel), Signal::Samples(samples))
+                if K::has_front_end(FrontEndKind::LogMel) =>
+            {
                 sized(samples, log_mel.len())?;
                 let several = log_mel.windows() > 1;
                 let frames = if several { log_mel.clip() } else { input };

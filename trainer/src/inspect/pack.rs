@@ -234,7 +234,11 @@ fn kernels(pack: &EncoderPack<'_>) -> String {
         .iter()
         .filter(|&&kind| used.contains(&(kind as u8)));
     let names: Vec<&str> = kinds.map(|kind| kind.name()).collect();
-    format!("kernels!({})", names.join(", "))
+    let front = match pack.frontend() {
+        FrontEnd::Sensor(_) => String::new(),
+        other => format!("; {}", other.kind().name()),
+    };
+    format!("kernels!({}{front})", names.join(", "))
 }
 
 impl Pack<'_> {
