@@ -182,10 +182,11 @@ impl<'a, K: Kernels> PackedEncoder<'a, K> {
             1
         };
         let arena: &mut [i8] = bytemuck::cast_slice_mut(self.arena);
-        frontend.start::<K>(signal, arena, input.clone())?;
+        frontend.start::<K>(signal, arena, input.clone(), pack.dim())?;
+        let [sums, clip] = frontend.kept(pack.dim());
         for window in 0..windows {
             if windows > 1 {
-                frontend.select(window, arena, input.clone());
+                frontend.select(window, arena, clip.start, input.clone());
             }
             for (i, record) in pack.layers().iter().enumerate() {
                 if let (Some(kind), Some(layer)) = (record.kind(), Layer::new(pack, record)) {
@@ -194,8 +195,8 @@ impl<'a, K: Kernels> PackedEncoder<'a, K> {
                 see(i, arena);
             }
             if windows > 1 {
-                let [_, sums] = frontend.kept(pack.dim());
-                average(arena, pack.embedding_tensor(), sums, [window, windows]);
+                let embedding = pack.embedding_tensor();
+                average(arena, embedding, sums.clone(), [window, windows]);
             }
         }
         Ok(arena)

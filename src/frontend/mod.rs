@@ -106,11 +106,11 @@ impl<'a> FrontEnd<'a> {
         }
     }
 
-    /// What it keeps in the arena while the layers run: the clip's frames, and the sums of `dim`
-    /// embeddings. Empty where there is one window.
+    /// What it keeps in the arena while the layers run: the sums of `dim` embeddings, and the clip's
+    /// frames. Empty where there is one window.
     pub(crate) fn kept(&self, dim: usize) -> [Range<usize>; 2] {
         match self {
-            FrontEnd::LogMel(log_mel) => [log_mel.clip(), log_mel.sums(dim)],
+            FrontEnd::LogMel(log_mel) if log_mel.windows() > 1 => log_mel.kept(dim),
             _ => [0..0, 0..0],
         }
     }
@@ -130,6 +130,7 @@ impl<'a> FrontEnd<'a> {
         signal: Signal<'_>,
         arena: &mut [i8],
         input: Range<usize>,
+        dim: usize,
     ) -> Result<(), EmbedError> {
         match (self, signal) {
             (FrontEnd::Sensor(sensor), Signal::Samples(counts)) => {
@@ -145,8 +146,8 @@ impl<'a> FrontEnd<'a> {
                 if K::has_front_end(FrontEndKind::LogMel) =>
             {
                 sized(samples, log_mel.len())?;
-                let several = log_mel.windows() > 1;
-                let frames = if several { log_mel.clip() } else { input };
+                let [_, clip] = self.kept(dim);
+                let frames = if clip.is_empty() { input } else { clip };
                 // Checked: they share no byte, and the scratch is aligned.
                 if let Ok([scratch, frames]) = arena.get_disjoint_mut([log_mel.scratch(), frames])
                     && let Ok(scratch) = bytemuck::try_cast_slice_mut(scratch)
@@ -163,12 +164,10 @@ impl<'a> FrontEnd<'a> {
         Ok(())
     }
 
-    /// Makes the input of window number `window`, where there are several.
-    pub(crate) fn select(&self, window: usize, arena: &mut [i8], input: Range<usize>) {
-        if let FrontEnd::LogMel(log_mel) = self
-            && log_mel.windows() > 1
-        {
-            let from = log_mel.clip().start + window * log_mel.step() * log_mel.bands();
+    /// Makes the input of window number `window` of several, whose clip lies at `clip`.
+    pub(crate) fn select(&self, window: usize, arena: &mut [i8], clip: usize, input: Range<usize>) {
+        if let FrontEnd::LogMel(log_mel) = self {
+            let from = clip + window * log_mel.step() * log_mel.bands();
             arena.copy_within(from..from + input.len(), input.start);
         }
     }

@@ -293,20 +293,18 @@ fn memory_that_is_not_the_front_ends_own_is_refused() {
     let FrontEnd::LogMel(log_mel) = bytes.check().unwrap().frontend() else {
         panic!("sound");
     };
-    let (clip, sums, scratch) = (log_mel.clip(), log_mel.sums(30), log_mel.scratch());
+    let ([sums, clip], scratch) = (log_mel.kept(30), log_mel.scratch());
     assert!(
         scratch.end > sums.start,
         "the scratch takes bytes of the sums"
     );
-    let cases: [(&str, &Change<'_>); 8] = [
-        ("clip over the input", &|r| r.clip_at = 8),
-        ("clip over the output", &|r| r.clip_at = 40),
-        ("clip over the sums", &|r| r.clip_at = sums.start as u32 + 4),
-        ("clip beyond the arena", &|r| {
-            r.clip_at = clip.start as u32 + 8
+    let cases: [(&str, &Change<'_>); 6] = [
+        ("kept over the input", &|r| r.kept_at = 8),
+        ("kept over the output", &|r| r.kept_at = 60),
+        ("kept beyond the arena", &|r| {
+            r.kept_at = sums.start as u32 + 8
         }),
-        ("sums over the output", &|r| r.sums_at = 60),
-        ("sums over the clip", &|r| r.sums_at = clip.start as u32),
+        ("kept nowhere", &|r| r.kept_at = u32::MAX - 3),
         ("scratch over the clip", &|r| {
             r.scratch_at = clip.start as u32 - 8
         }),

@@ -501,23 +501,19 @@ fn frontend_has_room(
     tensors: &[TensorRecord],
     layers: &[LayerRecord],
 ) -> bool {
-    let [clip, sums] = frontend.kept(header.dim.into());
+    let [sums, clip] = frontend.kept(header.dim.into());
     let before = frontend.scratch();
-    let made = if clip.is_empty() {
-        tensors[0].place()
+    let (kept, made) = if clip.is_empty() {
+        (0..0, tensors[0].place())
     } else {
-        clip.clone()
+        (sums.start..clip.end, clip)
     };
-    let inside = |range: &Range<usize>| range.end <= header.arena_bytes as usize;
-    let free = |kept: &Range<usize>| {
-        let held = tensors.iter().any(|t| overlap(kept, &t.place()));
-        let scratch = layers.iter().any(|l| overlap(kept, &scratch(l, tensors)));
-        !held && !scratch
-    };
-    [&clip, &sums, &before].into_iter().all(inside)
+    let arena = header.arena_bytes as usize;
+    kept.end <= arena
+        && before.end <= arena
         && !overlap(&before, &made)
-        && !overlap(&clip, &sums)
-        && [clip, sums].iter().all(free)
+        && !tensors.iter().any(|t| overlap(&kept, &t.place()))
+        && !layers.iter().any(|l| overlap(&kept, &scratch(l, tensors)))
 }
 
 /// The bytes of the arena that a layer needs besides its tensors.
