@@ -62,11 +62,15 @@ pub enum FrontEnd<'a> {
 impl<'a> FrontEnd<'a> {
     /// Reads and checks the section of a pack whose input is `input`; `None` where it does not fit.
     /// What it asks of the arena is for the pack's plan to check.
-    pub(crate) fn read(section: &'a [u8], input: &TensorRecord) -> Option<Self> {
+    pub(crate) fn read<K: Kernels>(section: &'a [u8], input: &TensorRecord) -> Option<Self> {
         match *section.first()? {
             KIND_SENSOR => SensorWindow::read(section, input).map(FrontEnd::Sensor),
-            KIND_IMAGE => ImageInput::read(section, input).map(FrontEnd::Image),
-            KIND_LOG_MEL => LogMel::read(section, input).map(FrontEnd::LogMel),
+            KIND_IMAGE if K::has_front_end(FrontEndKind::Image) => {
+                ImageInput::read(section, input).map(FrontEnd::Image)
+            }
+            KIND_LOG_MEL if K::has_front_end(FrontEndKind::LogMel) => {
+                LogMel::read(section, input).map(FrontEnd::LogMel)
+            }
             _ => None,
         }
     }

@@ -4,9 +4,9 @@ use core::ops::Range;
 
 use super::record::{CRC_FROM, LayerKind, LayerRecord, MAGIC, NO_TENSOR, PackHeader, TensorRecord};
 use super::{Background, EncoderPack, Fault, MAX_ARENA, MAX_TENSORS, PackError, VERSION};
-use crate::frontend::FrontEnd;
+use crate::frontend::{FrontEnd, FrontEndKind};
 use crate::head::calibration::{self, Calibration};
-use crate::ops::geometry;
+use crate::ops::{Kernels, geometry};
 
 /// The longest embedding.
 const MAX_DIM: u16 = 4096;
@@ -48,7 +48,7 @@ fn table<T: bytemuck::AnyBitPattern>(
         .map_err(|fault| invalid(fault, 0))
 }
 
-pub(super) fn check(bytes: &[u8]) -> Result<EncoderPack<'_>, PackError> {
+pub(super) fn check<K: Kernels>(bytes: &[u8]) -> Result<EncoderPack<'_>, PackError> {
     let header = check_header(bytes)?;
     require(
         header.flags == 0 && header.reserved == [0; 10],
@@ -92,8 +92,10 @@ pub(super) fn check(bytes: &[u8]) -> Result<EncoderPack<'_>, PackError> {
 
     let frontend = section(bytes, header.frontend_at, header.frontend_bytes as usize)
         .map_err(|fault| invalid(fault, 0))?;
-    let frontend = FrontEnd::read(frontend, &tensors[0]).ok_or(invalid(Fault::FrontEnd, 0))?;
-    let placed = frontend_has_room(&frontend, header, tensors, layers);
+    let frontend = FrontEnd::read::<K>(frontend, &tensors[0]).ok_or(invalid(Fault::FrontEnd, 0))?;
+    // Only a clip has memory of its own.
+    let placed = !K::has_front_end(FrontEndKind::LogMel)
+        || frontend_has_room(&frontend, header, tensors, layers);
     require(placed, Fault::FrontEnd, 0)?;
     let metadata = section(bytes, header.metadata_at, header.metadata_bytes as usize)
         .map_err(|fault| invalid(fault, 0))?;
