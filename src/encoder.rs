@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 use core::ops::Range;
 
 use crate::embedding::{Embedding, ZeroEmbedding};
-use crate::frontend::Signal;
+use crate::frontend::{FrontEndKind, Signal};
 use crate::ops::{AllKernels, Kernels, Layer};
 use crate::pack::{Artefact, ElementKind, EncoderPack, LayerKind, TensorRecord};
 
@@ -99,6 +99,8 @@ pub enum EncoderError {
     },
     /// The pack has a layer whose kernel is not in `K`.
     MissingKernel(LayerKind),
+    /// The pack's front end is not in `K`.
+    MissingFrontEnd(FrontEndKind),
 }
 
 impl core::fmt::Display for EncoderError {
@@ -117,6 +119,13 @@ impl core::fmt::Display for EncoderError {
                     kind.name()
                 )
             }
+            EncoderError::MissingFrontEnd(kind) => {
+                write!(
+                    f,
+                    "the pack needs the front end {}: add it to kernels!(...; {0})",
+                    kind.name()
+                )
+            }
         }
     }
 }
@@ -129,6 +138,10 @@ impl<'a, K: Kernels> PackedEncoder<'a, K> {
         let needed = pack.arena_bytes().div_ceil(4);
         if arena.len() < needed {
             return Err(EncoderError::ArenaTooSmall { needed });
+        }
+        let front = pack.frontend().kind();
+        if !K::has_front_end(front) {
+            return Err(EncoderError::MissingFrontEnd(front));
         }
         let missing = pack
             .layers()
@@ -161,11 +174,20 @@ impl<'a, K: Kernels> PackedEncoder<'a, K> {
         mut see: impl FnMut(usize, &[i8]),
     ) -> Result<&[i8], EmbedError> {
         let (pack, frontend) = (self.pack, self.pack.frontend());
-        let (input, windows) = (pack.tensors()[0].place(), frontend.windows());
+        let input = pack.tensors()[0].place();
+        // A constant 1 where no front end that is linked has several.
+        let windows = if K::has_front_end(FrontEndKind::LogMel) {
+            frontend.windows()
+        } else {
+            1
+        };
         let arena: &mut [i8] = bytemuck::cast_slice_mut(self.arena);
-        frontend.start(signal, arena, input.clone())?;
+        frontend.start::<K>(signal, arena, input.clone(), pack.dim())?;
+        let [sums, clip] = frontend.kept(pack.dim());
         for window in 0..windows {
-            frontend.select(window, arena, input.clone());
+            if windows > 1 {
+                frontend.select(window, arena, clip.start, input.clone());
+            }
             for (i, record) in pack.layers().iter().enumerate() {
                 if let (Some(kind), Some(layer)) = (record.kind(), Layer::new(pack, record)) {
                     K::run(kind, &layer, arena);
@@ -173,8 +195,8 @@ impl<'a, K: Kernels> PackedEncoder<'a, K> {
                 see(i, arena);
             }
             if windows > 1 {
-                let [_, sums] = frontend.kept(pack.dim());
-                average(arena, pack.embedding_tensor(), sums, [window, windows]);
+                let embedding = pack.embedding_tensor();
+                average(arena, embedding, sums.clone(), [window, windows]);
             }
         }
         Ok(arena)

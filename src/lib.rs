@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!  signal ─> frontend ─> encoder ─> embedding ─┬─ learn ──> statistics ──> head ─┐
-//!            raw counts  int8 pack  int8, D    └─ predict ───────────────────────┴─> prediction, or "unknown"
+//!            raw signal  int8 pack  int8, D    └─ predict ───────────────────────┴─> prediction, or "unknown"
 //! ```
 //!
 //! | module | what it holds |
@@ -15,7 +15,7 @@
 //! | [`encoder`] | the trait [`Encoder`], and [`PackedEncoder`], which runs a pack in an arena that the caller gives |
 //! | [`ops`] | one file a layer kind; integers only |
 //! | [`quantize`] | fixed-point requantisation |
-//! | [`frontend`] | raw signal to encoder input, the same bits on host and device |
+//! | [`frontend`] | raw signal (sensor, picture, sound) to encoder input, the same bits on host and device |
 //! | [`embedding`] | the one embedding space: centred, L2 norm 127, int8 |
 //! | [`statistics`], [`samples`] | the two kinds of evidence: exact sums, and the examples themselves |
 //! | [`head`] | from evidence to a prediction, one file and one paper each |

@@ -94,47 +94,23 @@ impl Fit {
 /// What an encoder of pictures takes: `[height][width][channels]`.
 #[derive(Clone, Copy, Debug)]
 pub struct ImageInput<'a> {
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-    /// 1 (grey) or 3.
-    pub channels: usize,
-    /// Which part of a picture it sees.
-    pub fit: Fit,
-    /// Whether blue is the first of three channels.
-    pub blue_first: bool,
-    shift: u32,
+    record: &'a ImageRecord,
     scales: &'a [ChannelScale],
 }
 
 impl<'a> ImageInput<'a> {
-    /// An input without scales, which makes bytes: height, width, channels.
-    #[cfg(any(test, feature = "onnx"))]
-    pub(crate) fn of([height, width, channels]: [usize; 3], fit: Fit, blue_first: bool) -> Self {
-        ImageInput {
-            height,
-            width,
-            channels,
-            fit,
-            blue_first,
-            shift: 1,
-            scales: &[],
-        }
-    }
-
     /// Reads and checks the section of a pack whose input is `input`.
     pub(crate) fn read(section: &'a [u8], input: &TensorRecord) -> Option<Self> {
         let (head, scales) = section.split_at_checked(size_of::<ImageRecord>())?;
         let head: &ImageRecord = bytemuck::try_from_bytes(head).ok()?;
         let scales: &[ChannelScale] = bytemuck::try_cast_slice(scales).ok()?;
-        let fit = match (head.fit, head.crop) {
-            (0, 0) => Fit::Stretch,
-            (1, part @ 1..=WHOLE) => Fit::Crop(part),
-            _ => return None,
+        let crop = match head.fit {
+            0 => 0..=0,
+            _ => 1..=WHOLE,
         };
         let side = |n: u16| (2..=LARGEST_INPUT).contains(&n);
-        let fits = head.kind == KIND_IMAGE
+        let fits = head.fit <= 1
+            && crop.contains(&head.crop)
             && head.reserved == 0
             && head.blue_first <= u8::from(head.channels == 3)
             && (1..=24).contains(&head.shift)
@@ -143,18 +119,48 @@ impl<'a> ImageInput<'a> {
             && matches!(head.channels, 1 | 3)
             && scales.len() == usize::from(head.channels)
             && scales.iter().all(ChannelScale::bounded)
-            && [input.height, input.width, input.channels]
-                == [head.height, head.width, head.channels]
-            && input.element == 1;
+            && input.is([head.height, head.width, head.channels]);
         fits.then_some(ImageInput {
-            height: usize::from(head.height),
-            width: usize::from(head.width),
-            channels: usize::from(head.channels),
-            fit,
-            blue_first: head.blue_first == 1,
-            shift: u32::from(head.shift),
+            record: head,
             scales,
         })
+    }
+
+    /// An input without scales, which makes bytes.
+    #[cfg(any(test, feature = "onnx"))]
+    pub(crate) fn of(record: &'a ImageRecord) -> Self {
+        ImageInput {
+            record,
+            scales: &[],
+        }
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.record.height.into()
+    }
+
+    /// Columns.
+    pub fn width(&self) -> usize {
+        self.record.width.into()
+    }
+
+    /// 1 (grey) or 3.
+    pub fn channels(&self) -> usize {
+        self.record.channels.into()
+    }
+
+    /// Whether blue is the first of three channels.
+    pub fn blue_first(&self) -> bool {
+        self.record.blue_first == 1
+    }
+
+    /// Which part of a picture it sees.
+    pub fn fit(&self) -> Fit {
+        match self.record.fit {
+            0 => Fit::Stretch,
+            _ => Fit::Crop(self.record.crop),
+        }
     }
 
     /// Fills the encoder's input. Costs about 4 multiplications for each value of the picture that
@@ -164,7 +170,7 @@ impl<'a> ImageInput<'a> {
             .bytes(image)
             .zip(input.iter_mut().zip(self.scales.iter().cycle()))
         {
-            *out = scaled(i32::from(byte), scale, self.shift);
+            *out = scaled(i32::from(byte), scale, self.record.shift.into());
         }
     }
 
@@ -173,9 +179,10 @@ impl<'a> ImageInput<'a> {
     /// rounded down, of the fitted bytes.
     pub fn bytes(&self, image: Image<'_>) -> impl Iterator<Item = u8> {
         let of = [image.height(), image.width()];
-        let rectangle = self.fit.rectangle(of, [self.height, self.width]);
-        let resize = Resize::new(image, rectangle, self.height, self.width);
-        let (width, channels, blue_first) = (self.width, self.channels, self.blue_first);
+        let (height, width) = (self.height(), self.width());
+        let rectangle = self.fit().rectangle(of, [height, width]);
+        let resize = Resize::new(image, rectangle, height, width);
+        let (channels, blue_first) = (self.channels(), self.blue_first());
         let pixel = move |at: usize, resize: &Resize<'_>| {
             let (y, x) = (at / width, at % width);
             let [red, green, blue] = match image.channels() {
@@ -190,7 +197,7 @@ impl<'a> ImageInput<'a> {
         };
         // Checked sides leave no rectangle that can't be resized.
         let pixels = resize.into_iter();
-        let count = self.height * width;
+        let count = height * width;
         pixels.flat_map(move |resize| {
             (0..count).flat_map(move |at| pixel(at, &resize).into_iter().take(channels))
         })
@@ -208,8 +215,15 @@ mod tests {
 
     use super::*;
 
-    fn input(channels: usize, blue_first: bool) -> ImageInput<'static> {
-        ImageInput::of([2, 2, channels], Fit::Stretch, blue_first)
+    fn input(channels: u16, blue_first: bool) -> ImageRecord {
+        ImageRecord {
+            kind: KIND_IMAGE,
+            height: 2,
+            width: 2,
+            channels,
+            blue_first: blue_first.into(),
+            ..Zeroable::zeroed()
+        }
     }
 
     #[test]
@@ -248,7 +262,7 @@ mod tests {
         let grey = Image::new(2, 2, 1, &[1, 2, 3, 4]).unwrap();
         let colour = [250, 0, 0, 0, 250, 0, 0, 0, 250, 255, 255, 255];
         let colour = Image::new(2, 2, 3, &colour).unwrap();
-        let bytes = |to: ImageInput<'_>, image| to.bytes(image).collect::<Vec<u8>>();
+        let bytes = |to: ImageRecord, image| ImageInput::of(&to).bytes(image).collect::<Vec<u8>>();
         assert_eq!(bytes(input(1, false), grey), [1, 2, 3, 4]);
         assert_eq!(bytes(input(3, true), grey)[..6], [1, 1, 1, 2, 2, 2]);
         assert_eq!(bytes(input(1, false), colour), [75, 146, 28, 255]);

@@ -11,9 +11,9 @@ use bytemuck::{Pod, Zeroable};
 
 use super::spectrum::{self, QuarterSine};
 use super::{ChannelScale, scaled};
-use crate::pack::{MAX_ARENA, TensorRecord};
+use crate::pack::TensorRecord;
 
-/// The first 48 bytes of the section. Behind it: `frame / 2 + 1` i32 of the window, `fft / 4 + 1` i32
+/// The first 44 bytes of the section. Behind it: `frame / 2 + 1` i32 of the window, `fft / 4 + 1` i32
 /// of a sine, `bands` [`Band`]s, and their weights.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -46,11 +46,9 @@ pub struct LogMelRecord {
     pub range: u16,
     /// Where in the arena the scratch lies, 4 bytes for each of `fft` + 2 words; a multiple of 4.
     pub scratch_at: u32,
-    /// Of more than one window: where the clip's frames lie, a byte a band; else 0.
-    pub clip_at: u32,
-    /// Of more than one window: where the sums of embeddings lie, 4 bytes each, a multiple of 4; else
-    /// 0.
-    pub sums_at: u32,
+    /// Of more than one window: where the sums of embeddings lie, 4 bytes each, and behind them the
+    /// clip's frames, a byte a band; a multiple of 4. Else 0.
+    pub kept_at: u32,
     /// Zero.
     pub reserved: u32,
     /// From 1 / [`DECIBEL`] dB to int8; the multiplier is not negative.
@@ -81,6 +79,11 @@ const LONGEST_CLIP: u64 = 1 << 24;
 #[derive(Clone, Copy, Debug)]
 pub struct LogMel<'a> {
     record: &'a LogMelRecord,
+    tables: &'a [i32],
+}
+
+/// What stands behind the record.
+struct Tables<'a> {
     window: &'a [i32],
     sines: QuarterSine<'a>,
     bands: &'a [Band],
@@ -91,62 +94,47 @@ impl<'a> LogMel<'a> {
     /// Reads and checks the section of a pack whose input is `input`. Where its memory lies in the
     /// arena is for the pack's plan to check.
     pub(crate) fn read(section: &'a [u8], input: &TensorRecord) -> Option<Self> {
-        let (head, rest) = section.split_at_checked(size_of::<LogMelRecord>())?;
-        let head: &LogMelRecord = bytemuck::try_from_bytes(head).ok()?;
-        let words = |n: usize| 4 * n;
-        let (window, rest) = rest.split_at_checked(words(usize::from(head.frame) / 2 + 1))?;
-        let (sines, rest) = rest.split_at_checked(words(usize::from(head.fft) / 4 + 1))?;
-        let (bands, weights) = rest.split_at_checked(words(head.bands.into()))?;
+        let (head, tables) = section.split_at_checked(size_of::<LogMelRecord>())?;
         let log_mel = LogMel {
-            record: head,
-            window: bytemuck::try_cast_slice(window).ok()?,
-            sines: QuarterSine::new(bytemuck::try_cast_slice(sines).ok()?)?,
-            bands: bytemuck::try_cast_slice(bands).ok()?,
-            weights: bytemuck::try_cast_slice(weights).ok()?,
+            record: bytemuck::try_from_bytes(head).ok()?,
+            tables: bytemuck::try_cast_slice(tables).ok()?,
         };
-        let fits = log_mel.sized()
-            && log_mel.tables_fit()
-            && [input.height, input.width, input.channels] == [head.frames, head.bands, 1]
-            && input.element == 1;
+        let r = log_mel.record;
+        let fits = log_mel.sized() && log_mel.tables()?.fit(r) && input.is([r.frames, r.bands, 1]);
         fits.then_some(log_mel)
     }
 
     fn sized(&self) -> bool {
         let r = self.record;
-        let alone = r.windows == 1;
         let frames = u64::from(r.windows) * u64::from(r.step) + u64::from(r.frames);
-        r.kind == KIND_LOG_MEL
-            && r.reserved == 0
+        r.reserved == 0
             && (1..=24).contains(&r.shift)
             && r.weight_shift <= 63
             && r.windows >= 1
-            && r.rate_hz >= 1
             && (16..=4096).contains(&r.fft)
             && r.fft.is_power_of_two()
             && (2..=r.fft).contains(&r.frame)
             && r.hop >= 1
-            && r.bands >= 1
             && (1..=r.frames).contains(&r.step)
             && r.scale.bounded()
             && r.scale.multiplier >= 0
-            && r.scratch_at.is_multiple_of(4)
-            && r.sums_at.is_multiple_of(4)
-            && (!alone || (r.clip_at == 0 && r.sums_at == 0))
-            && [r.scratch_at, r.clip_at, r.sums_at]
-                .iter()
-                .all(|&at| at <= MAX_ARENA)
+            && (r.scratch_at | r.kept_at).is_multiple_of(4)
+            && (r.windows > 1 || r.kept_at == 0)
             && frames * u64::from(r.hop) <= LONGEST_CLIP
-            && frames * u64::from(r.bands) <= MAX_ARENA.into()
     }
 
-    fn tables_fit(&self) -> bool {
-        let bins = usize::from(self.record.fft) / 2 + 1;
-        let inside = |b: &Band| b.bins <= 512 && usize::from(b.first) + usize::from(b.bins) <= bins;
-        let count: usize = self.bands.iter().map(|b| usize::from(b.bins)).sum();
-        self.window.iter().all(|w| (0..=1 << 30).contains(w))
-            && self.bands.iter().all(inside)
-            && count == self.weights.len()
-            && self.weights.iter().all(|&w| w <= 1 << 24)
+    /// `None` where there are too few words.
+    fn tables(&self) -> Option<Tables<'a>> {
+        let r = self.record;
+        let (window, rest) = self.tables.split_at_checked(usize::from(r.frame) / 2 + 1)?;
+        let (sines, rest) = rest.split_at_checked(usize::from(r.fft) / 4 + 1)?;
+        let (bands, weights) = rest.split_at_checked(r.bands.into())?;
+        Some(Tables {
+            window,
+            sines: QuarterSine::new(sines),
+            bands: bytemuck::cast_slice(bands),
+            weights: bytemuck::cast_slice(weights),
+        })
     }
 
     /// Samples a second.
@@ -197,20 +185,16 @@ impl<'a> LogMel<'a> {
 
     pub(crate) fn scratch(&self) -> Range<usize> {
         let from = self.record.scratch_at as usize;
-        from..from + 4 * self.scratch_words()
+        from..from.saturating_add(4 * self.scratch_words())
     }
 
-    /// The clip's frames in the arena; empty where they are the input itself.
-    pub(crate) fn clip(&self) -> Range<usize> {
-        let from = self.record.clip_at as usize;
-        let several = usize::from(self.windows() > 1);
-        from..from + several * self.clip_frames() * self.bands()
-    }
-
-    /// The sums of `dim` embeddings in the arena; empty where there is one window.
-    pub(crate) fn sums(&self, dim: usize) -> Range<usize> {
-        let from = self.record.sums_at as usize;
-        from..from + usize::from(self.windows() > 1) * 4 * dim
+    /// What is kept in the arena while the layers run, where there are several windows: the sums of
+    /// `dim` embeddings and the clip's frames.
+    pub(crate) fn kept(&self, dim: usize) -> [Range<usize>; 2] {
+        let from = self.record.kept_at as usize;
+        let middle = from.saturating_add(4 * dim);
+        let clip = self.clip_frames().saturating_mul(self.bands());
+        [from..middle, middle..middle.saturating_add(clip)]
     }
 
     /// All frames of a clip as int8, `[clip_frames][bands]`; `samples` is [`LogMel::len`] long,
@@ -242,12 +226,16 @@ impl<'a> LogMel<'a> {
     /// Shows each band of each frame, in units of 1 / [`DECIBEL`] dB, not below the floor. What is
     /// out of the clip's range is not yet cut off.
     pub fn decibels(&self, samples: &[i16], scratch: &mut [i32], mut see: impl FnMut(i16)) {
+        // Checked: they are there.
+        let Some(tables) = self.tables() else {
+            return;
+        };
         let (fft, hop) = (usize::from(self.record.fft), usize::from(self.record.hop));
         for samples in samples.windows(fft).step_by(hop).take(self.clip_frames()) {
-            let exponent = self.load(samples, scratch);
-            spectrum::power(scratch, self.sines);
-            let mut weights = self.weights;
-            for band in self.bands {
+            let exponent = self.load(tables.window, samples, scratch);
+            spectrum::power(scratch, tables.sines);
+            let mut weights = tables.weights;
+            for band in tables.bands {
                 let (own, rest) = weights.split_at(band.bins.into());
                 weights = rest;
                 see(self.band(band, own, scratch, exponent));
@@ -257,11 +245,11 @@ impl<'a> LogMel<'a> {
 
     /// Weighs a frame with the window and brings it to 29 bits; the powers of its spectrum are then
     /// to be taken times 2 to the number that comes back.
-    fn load(&self, samples: &[i16], scratch: &mut [i32]) -> i32 {
+    fn load(&self, window: &[i32], samples: &[i16], scratch: &mut [i32]) -> i32 {
         let (frame, fft) = (usize::from(self.record.frame), samples.len());
         let samples = &samples[(fft - frame) / 2..][..frame];
         let weighed = samples.iter().enumerate().map(|(i, &sample)| {
-            let weight = self.window[i.min(frame - i)];
+            let weight = window[i.min(frame - i)];
             i64::from(sample) * i64::from(weight)
         });
         let bits = weighed.clone().fold(0, |bits, v| bits | v.unsigned_abs());
@@ -298,6 +286,19 @@ impl<'a> LogMel<'a> {
         const OCTAVE: i64 = 25_252_226;
         let value = (log * OCTAVE + (1 << 31)) >> 32;
         value.clamp(self.record.floor.into(), i16::MAX.into()) as i16
+    }
+}
+
+impl Tables<'_> {
+    fn fit(&self, record: &LogMelRecord) -> bool {
+        let bins = usize::from(record.fft) / 2 + 1;
+        let inside = |b: &Band| b.bins <= 512 && usize::from(b.first) + usize::from(b.bins) <= bins;
+        let count: usize = self.bands.iter().map(|b| usize::from(b.bins)).sum();
+        self.window.iter().all(|w| (0..=1 << 30).contains(w))
+            && self.sines.is_circle()
+            && self.bands.iter().all(inside)
+            && count == self.weights.len()
+            && self.weights.iter().all(|&w| w <= 1 << 24)
     }
 }
 

@@ -9,6 +9,8 @@ mod sensor;
 pub mod settings;
 mod signal;
 mod spectrum;
+#[cfg(all(test, feature = "onnx"))]
+mod tests;
 
 pub use image::{Fit, ImageInput, ImageRecord, KIND_IMAGE, LARGEST_INPUT, WHOLE};
 pub use log_mel::{Band, DECIBEL, KIND_LOG_MEL, LogMel, LogMelRecord};
@@ -20,7 +22,31 @@ pub use signal::{Image, Signal};
 use core::ops::Range;
 
 use crate::encoder::EmbedError;
+use crate::ops::Kernels;
 use crate::pack::TensorRecord;
+
+/// The kinds of front end, as [`kernels!`](crate::kernels) spells them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FrontEndKind {
+    /// A window of a sensor.
+    Sensor = 29,
+    /// A picture.
+    Image = 30,
+    /// Sound.
+    LogMel = 31,
+}
+
+impl FrontEndKind {
+    /// As `kernels!` spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            FrontEndKind::Sensor => "Sensor",
+            FrontEndKind::Image => "Image",
+            FrontEndKind::LogMel => "LogMel",
+        }
+    }
+}
 
 /// What an encoder takes, and how its input is made of it.
 #[derive(Clone, Copy, Debug)]
@@ -36,12 +62,25 @@ pub enum FrontEnd<'a> {
 impl<'a> FrontEnd<'a> {
     /// Reads and checks the section of a pack whose input is `input`; `None` where it does not fit.
     /// What it asks of the arena is for the pack's plan to check.
-    pub(crate) fn read(section: &'a [u8], input: &TensorRecord) -> Option<Self> {
+    pub(crate) fn read<K: Kernels>(section: &'a [u8], input: &TensorRecord) -> Option<Self> {
         match *section.first()? {
             KIND_SENSOR => SensorWindow::read(section, input).map(FrontEnd::Sensor),
-            KIND_IMAGE => ImageInput::read(section, input).map(FrontEnd::Image),
-            KIND_LOG_MEL => LogMel::read(section, input).map(FrontEnd::LogMel),
+            KIND_IMAGE if K::has_front_end(FrontEndKind::Image) => {
+                ImageInput::read(section, input).map(FrontEnd::Image)
+            }
+            KIND_LOG_MEL if K::has_front_end(FrontEndKind::LogMel) => {
+                LogMel::read(section, input).map(FrontEnd::LogMel)
+            }
             _ => None,
+        }
+    }
+
+    /// Which it is.
+    pub fn kind(&self) -> FrontEndKind {
+        match self {
+            FrontEnd::Sensor(_) => FrontEndKind::Sensor,
+            FrontEnd::Image(_) => FrontEndKind::Image,
+            FrontEnd::LogMel(_) => FrontEndKind::LogMel,
         }
     }
 
@@ -71,11 +110,11 @@ impl<'a> FrontEnd<'a> {
         }
     }
 
-    /// What it keeps in the arena while the layers run: the clip's frames, and the sums of `dim`
-    /// embeddings. Empty where there is one window.
+    /// What it keeps in the arena while the layers run: the sums of `dim` embeddings, and the clip's
+    /// frames. Empty where there is one window.
     pub(crate) fn kept(&self, dim: usize) -> [Range<usize>; 2] {
         match self {
-            FrontEnd::LogMel(log_mel) => [log_mel.clip(), log_mel.sums(dim)],
+            FrontEnd::LogMel(log_mel) if log_mel.windows() > 1 => log_mel.kept(dim),
             _ => [0..0, 0..0],
         }
     }
@@ -88,23 +127,31 @@ impl<'a> FrontEnd<'a> {
         }
     }
 
-    /// Makes the input of the first window, `input` in the arena, and of a clip all frames.
-    pub(crate) fn start(
+    /// Makes the input of the first window, `input` in the arena, and of a clip all frames. A kind
+    /// that `K` has not is not in the binary.
+    pub(crate) fn start<K: Kernels>(
         &self,
         signal: Signal<'_>,
         arena: &mut [i8],
         input: Range<usize>,
+        dim: usize,
     ) -> Result<(), EmbedError> {
         match (self, signal) {
             (FrontEnd::Sensor(sensor), Signal::Samples(counts)) => {
                 sized(counts, sensor.len())?;
                 sensor.run(counts, &mut arena[input]);
             }
-            (FrontEnd::Image(to), Signal::Image(image)) => to.run(image, &mut arena[input]),
-            (FrontEnd::LogMel(log_mel), Signal::Samples(samples)) => {
+            (FrontEnd::Image(to), Signal::Image(image))
+                if K::has_front_end(FrontEndKind::Image) =>
+            {
+                to.run(image, &mut arena[input])
+            }
+            (FrontEnd::LogMel(log_mel), Signal::Samples(samples))
+                if K::has_front_end(FrontEndKind::LogMel) =>
+            {
                 sized(samples, log_mel.len())?;
-                let several = log_mel.windows() > 1;
-                let frames = if several { log_mel.clip() } else { input };
+                let [_, clip] = self.kept(dim);
+                let frames = if clip.is_empty() { input } else { clip };
                 // Checked: they share no byte, and the scratch is aligned.
                 if let Ok([scratch, frames]) = arena.get_disjoint_mut([log_mel.scratch(), frames])
                     && let Ok(scratch) = bytemuck::try_cast_slice_mut(scratch)
@@ -121,12 +168,10 @@ impl<'a> FrontEnd<'a> {
         Ok(())
     }
 
-    /// Makes the input of window number `window`, where there are several.
-    pub(crate) fn select(&self, window: usize, arena: &mut [i8], input: Range<usize>) {
-        if let FrontEnd::LogMel(log_mel) = self
-            && log_mel.windows() > 1
-        {
-            let from = log_mel.clip().start + window * log_mel.step() * log_mel.bands();
+    /// Makes the input of window number `window` of several, whose clip lies at `clip`.
+    pub(crate) fn select(&self, window: usize, arena: &mut [i8], clip: usize, input: Range<usize>) {
+        if let FrontEnd::LogMel(log_mel) = self {
+            let from = clip + window * log_mel.step() * log_mel.bands();
             arena.copy_within(from..from + input.len(), input.start);
         }
     }

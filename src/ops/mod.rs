@@ -25,6 +25,7 @@ use core::ops::Range;
 use arch::{Arch, Portable};
 use memory::Memory;
 
+use crate::frontend::FrontEndKind;
 use crate::pack::{Channel, ElementKind, EncoderPack, LayerKind, LayerRecord, TensorRecord};
 use crate::quantize::{OutputStage, Sum};
 
@@ -132,12 +133,14 @@ fn inside(output: usize, stride: u16, pad: u16, kernel: u16, size: u16) -> Range
 pub trait Kernels {
     /// Whether layers of `kind` can run.
     fn has(kind: LayerKind) -> bool;
+    /// Whether front ends of `kind` can.
+    fn has_front_end(kind: FrontEndKind) -> bool;
     /// Runs one layer in the arena.
     fn run(kind: LayerKind, layer: &Layer<'_>, arena: &mut [i8]);
 }
 
-/// The kernels whose bits (`1 << LayerKind`) are set, as this processor does them best;
-/// [`kernels!`](crate::kernels) spells it.
+/// The kernels whose bits (`1 << LayerKind`, `1 << FrontEndKind`) are set, as this processor does
+/// them best; [`kernels!`](crate::kernels) spells it.
 pub struct KernelSet<const BITS: u32>;
 
 /// Every kernel.
@@ -150,9 +153,18 @@ const fn in_set(bits: u32, kind: LayerKind) -> bool {
     bits & (1 << kind as u32) != 0
 }
 
+/// A sensor's front end is small and always there.
+const fn in_front(bits: u32, kind: FrontEndKind) -> bool {
+    matches!(kind, FrontEndKind::Sensor) || bits & (1 << kind as u32) != 0
+}
+
 impl<const BITS: u32> Kernels for KernelSet<BITS> {
     fn has(kind: LayerKind) -> bool {
         in_set(BITS, kind)
+    }
+
+    fn has_front_end(kind: FrontEndKind) -> bool {
+        in_front(BITS, kind)
     }
 
     fn run(kind: LayerKind, layer: &Layer<'_>, arena: &mut [i8]) {
@@ -163,6 +175,10 @@ impl<const BITS: u32> Kernels for KernelSet<BITS> {
 impl<const BITS: u32> Kernels for PortableKernels<BITS> {
     fn has(kind: LayerKind) -> bool {
         in_set(BITS, kind)
+    }
+
+    fn has_front_end(kind: FrontEndKind) -> bool {
+        in_front(BITS, kind)
     }
 
     fn run(kind: LayerKind, layer: &Layer<'_>, arena: &mut [i8]) {
@@ -191,17 +207,23 @@ fn dispatch<const BITS: u32, A: Arch>(kind: LayerKind, layer: &Layer<'_>, arena:
 }
 
 /// A set of kernels as a type: `PackedEncoder<kernels!(Conv, Dense, AvgPool)>`. `headstart pack`
-/// prints the line that a pack needs.
+/// prints the line that a pack needs. Behind a semicolon the front end, where it is not a sensor's:
+/// `kernels!(Conv, Dense; LogMel)`.
 ///
 /// ```
-/// use headstart::{kernels, ops::Kernels, pack::LayerKind};
+/// use headstart::{frontend::FrontEndKind, kernels, ops::Kernels, pack::LayerKind};
 /// type Small = kernels!(Conv, Dense);
 /// assert!(Small::has(LayerKind::Conv) && !Small::has(LayerKind::Add));
+/// assert!(!Small::has_front_end(FrontEndKind::Image));
+/// assert!(<kernels!(Conv, Dense; Image)>::has_front_end(FrontEndKind::Image));
 /// ```
 #[macro_export]
 macro_rules! kernels {
-    ($($kind:ident),+ $(,)?) => {
-        $crate::ops::KernelSet<{ 0 $(| (1 << $crate::pack::LayerKind::$kind as u32))+ }>
+    ($($kind:ident),+ $(,)? $(; $($front:ident),+)?) => {
+        $crate::ops::KernelSet<{
+            0 $(| (1 << $crate::pack::LayerKind::$kind as u32))+
+                $($(| (1 << $crate::frontend::FrontEndKind::$front as u32))+)?
+        }>
     };
 }
 

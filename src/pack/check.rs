@@ -4,9 +4,9 @@ use core::ops::Range;
 
 use super::record::{CRC_FROM, LayerKind, LayerRecord, MAGIC, NO_TENSOR, PackHeader, TensorRecord};
 use super::{Background, EncoderPack, Fault, MAX_ARENA, MAX_TENSORS, PackError, VERSION};
-use crate::frontend::FrontEnd;
+use crate::frontend::{FrontEnd, FrontEndKind};
 use crate::head::calibration::{self, Calibration};
-use crate::ops::geometry;
+use crate::ops::{Kernels, geometry};
 
 /// The longest embedding.
 const MAX_DIM: u16 = 4096;
@@ -48,7 +48,7 @@ fn table<T: bytemuck::AnyBitPattern>(
         .map_err(|fault| invalid(fault, 0))
 }
 
-pub(super) fn check(bytes: &[u8]) -> Result<EncoderPack<'_>, PackError> {
+pub(super) fn check<K: Kernels>(bytes: &[u8]) -> Result<EncoderPack<'_>, PackError> {
     let header = check_header(bytes)?;
     require(
         header.flags == 0 && header.reserved == [0; 10],
@@ -92,8 +92,10 @@ pub(super) fn check(bytes: &[u8]) -> Result<EncoderPack<'_>, PackError> {
 
     let frontend = section(bytes, header.frontend_at, header.frontend_bytes as usize)
         .map_err(|fault| invalid(fault, 0))?;
-    let frontend = FrontEnd::read(frontend, &tensors[0]).ok_or(invalid(Fault::FrontEnd, 0))?;
-    let placed = frontend_has_room(&frontend, header, tensors, layers);
+    let frontend = FrontEnd::read::<K>(frontend, &tensors[0]).ok_or(invalid(Fault::FrontEnd, 0))?;
+    // Only a clip has memory of its own.
+    let placed = !K::has_front_end(FrontEndKind::LogMel)
+        || frontend_has_room(&frontend, header, tensors, layers);
     require(placed, Fault::FrontEnd, 0)?;
     let metadata = section(bytes, header.metadata_at, header.metadata_bytes as usize)
         .map_err(|fault| invalid(fault, 0))?;
@@ -501,23 +503,19 @@ fn frontend_has_room(
     tensors: &[TensorRecord],
     layers: &[LayerRecord],
 ) -> bool {
-    let [clip, sums] = frontend.kept(header.dim.into());
+    let [sums, clip] = frontend.kept(header.dim.into());
     let before = frontend.scratch();
-    let made = if clip.is_empty() {
-        tensors[0].place()
+    let (kept, made) = if clip.is_empty() {
+        (0..0, tensors[0].place())
     } else {
-        clip.clone()
+        (sums.start..clip.end, clip)
     };
-    let inside = |range: &Range<usize>| range.end <= header.arena_bytes as usize;
-    let free = |kept: &Range<usize>| {
-        let held = tensors.iter().any(|t| overlap(kept, &t.place()));
-        let scratch = layers.iter().any(|l| overlap(kept, &scratch(l, tensors)));
-        !held && !scratch
-    };
-    [&clip, &sums, &before].into_iter().all(inside)
+    let arena = header.arena_bytes as usize;
+    kept.end <= arena
+        && before.end <= arena
         && !overlap(&before, &made)
-        && !overlap(&clip, &sums)
-        && [clip, sums].iter().all(free)
+        && !tensors.iter().any(|t| overlap(&kept, &t.place()))
+        && !layers.iter().any(|l| overlap(&kept, &scratch(l, tensors)))
 }
 
 /// The bytes of the arena that a layer needs besides its tensors.

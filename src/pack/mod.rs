@@ -17,6 +17,7 @@ pub use record::{
 
 use crate::frontend::{FrontEnd, SensorWindow};
 use crate::head::calibration::Calibration;
+use crate::ops::{AllKernels, Kernels};
 
 /// The version that this crate reads and the trainer writes.
 pub const VERSION: u16 = 2;
@@ -133,7 +134,8 @@ pub enum Fault {
     OutputStage,
     /// The embedding is not one vector that a layer writes.
     EmbeddingTensor,
-    /// The front end does not fit the input, or its memory overlaps what it must not.
+    /// The front end does not fit the input, or its memory overlaps what it must not,
+    /// or this firmware was built without it.
     FrontEnd,
     /// Background statistics that are not finite, not positive or too long.
     Background,
@@ -161,7 +163,9 @@ impl Fault {
             Fault::LayerData => "layer with weights outside the file, or where only zeros belong",
             Fault::OutputStage => "layer with an impossible output range or shift",
             Fault::EmbeddingTensor => "the embedding is not a vector that a layer writes",
-            Fault::FrontEnd => "the front end does not fit the encoder's input or memory",
+            Fault::FrontEnd => {
+                "the front end does not fit the encoder's input or memory, or is not linked"
+            }
             Fault::Background => "background statistics are not usable numbers",
             Fault::Metadata => "metadata is not UTF-8",
         }
@@ -207,7 +211,13 @@ impl<'a> EncoderPack<'a> {
     /// Checks `bytes` from end to end: checksum, every offset, every shape, and that no layer
     /// overwrites what a later one reads. Costs one pass over the bytes.
     pub fn new(bytes: &'a [u8]) -> Result<Self, PackError> {
-        check::check(bytes)
+        Self::with_kernels::<AllKernels>(bytes)
+    }
+
+    /// The same for firmware that links the kernels `K`: the checks of front ends that it has not are
+    /// not in the binary, and a pack with such a front end is [`Fault::FrontEnd`].
+    pub fn with_kernels<K: Kernels>(bytes: &'a [u8]) -> Result<Self, PackError> {
+        check::check::<K>(bytes)
     }
 
     /// Words of arena that the pack in `bytes` asks for, before it is checked: a firmware sizes its

@@ -109,6 +109,11 @@ impl TensorRecord {
         from..from + self.bytes()
     }
 
+    /// Whether it is int8 of this height, width and channels.
+    pub(crate) fn is(&self, shape: [u16; 3]) -> bool {
+        [self.height, self.width, self.channels] == shape && self.element == 1
+    }
+
     /// How its elements are stored.
     pub fn element_kind(&self) -> ElementKind {
         if self.element == 2 {

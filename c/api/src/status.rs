@@ -97,7 +97,9 @@ impl From<EncoderError> for Status {
     fn from(error: EncoderError) -> Self {
         match error {
             EncoderError::ArenaTooSmall { .. } => Status::ArenaTooSmall,
-            EncoderError::MissingKernel(_) => Status::MissingKernel,
+            EncoderError::MissingKernel(_) | EncoderError::MissingFrontEnd(_) => {
+                Status::MissingKernel
+            }
         }
     }
 }

@@ -134,7 +134,7 @@ pub type WatchLearner<'a> = Learner<'a, PackedEncoder<'a, Kernels>, PrototypeHea
 
 /// A learner that knows nothing yet.
 pub fn learner(memory: &mut Ram) -> Result<WatchLearner<'_>, DemoError> {
-    let pack = EncoderPack::new(data::PACK)?;
+    let pack = EncoderPack::with_kernels::<Kernels>(data::PACK)?;
     let encoder = PackedEncoder::new(pack, &mut memory.arena)?;
     let statistics = Statistics::new(
         pack.dim(),

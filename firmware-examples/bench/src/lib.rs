@@ -3,7 +3,7 @@
 
 use core::fmt::{self, Write};
 
-use headstart::ops::geometry;
+use headstart::ops::{Kernels, geometry};
 use headstart::pack::{LayerKind, LayerRecord, TensorRecord};
 use headstart::{EncoderPack, PackedEncoder};
 
@@ -57,7 +57,7 @@ impl From<fmt::Error> for Fault {
 ///
 /// # Safety
 /// A pack, or other readable memory of 128 bytes at least, lies there; a pack stays there.
-pub unsafe fn pack_at(address: usize) -> Result<EncoderPack<'static>, Fault> {
+pub unsafe fn pack_at<K: Kernels>(address: usize) -> Result<EncoderPack<'static>, Fault> {
     let start = address as *const u8;
     // SAFETY: the caller's promise.
     let head = unsafe { core::slice::from_raw_parts(start, 128) };
@@ -67,7 +67,7 @@ pub unsafe fn pack_at(address: usize) -> Result<EncoderPack<'static>, Fault> {
     }
     // SAFETY: the same; the header is a pack's.
     let bytes = unsafe { core::slice::from_raw_parts(start, total) };
-    EncoderPack::new(bytes).map_err(|_| Fault::Pack)
+    EncoderPack::with_kernels::<K>(bytes).map_err(|_| Fault::Pack)
 }
 
 /// One line a layer: number, kind, shapes, multiply-accumulates, instructions; then sums.

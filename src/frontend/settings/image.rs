@@ -5,7 +5,7 @@ use std::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::{SettingsError, check_spread, require, scales, section_of};
-use crate::frontend::{Fit, Image, ImageInput, ImageRecord, KIND_IMAGE, LARGEST_INPUT, WHOLE};
+use crate::frontend::{Image, ImageInput, ImageRecord, KIND_IMAGE, LARGEST_INPUT, WHOLE};
 
 /// A picture of any size: `input[y][x][c] = (pixel - mean[c]) / std[c]`, pixels 0 to 255.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,19 +78,9 @@ impl ImageSettings {
         libm::round(self.crop * f64::from(WHOLE))
     }
 
-    fn fit(&self) -> Fit {
-        match self.fit {
-            FitSetting::Stretch => Fit::Stretch,
-            FitSetting::Crop => Fit::Crop(self.part() as u16),
-        }
-    }
-
     pub(super) fn input(&self, image: Image<'_>) -> Vec<f32> {
-        let device = ImageInput::of(
-            [self.height, self.width, self.channels].map(usize::from),
-            self.fit(),
-            self.order == Order::Bgr,
-        );
+        let record = self.record(1);
+        let device = ImageInput::of(&record);
         let spreads = self.mean.iter().zip(&self.std).cycle();
         let bytes = device.bytes(image).zip(spreads);
         bytes
@@ -102,11 +92,19 @@ impl ImageSettings {
         let spreads = self.mean.iter().zip(&self.std);
         let channels = spreads.map(|(&mean, &std)| [1.0, mean.into(), std.into()]);
         let (scales, shift) = scales(channels, step, zero_point)?;
-        let (fit, crop) = match self.fit() {
-            Fit::Stretch => (0, 0),
-            Fit::Crop(part) => (1, part),
+        let head = self.record(shift);
+        Ok(section_of(&[
+            bytemuck::bytes_of(&head),
+            bytemuck::cast_slice(&scales),
+        ]))
+    }
+
+    fn record(&self, shift: u8) -> ImageRecord {
+        let (fit, crop) = match self.fit {
+            FitSetting::Stretch => (0, 0),
+            FitSetting::Crop => (1, self.part() as u16),
         };
-        let head = ImageRecord {
+        ImageRecord {
             kind: KIND_IMAGE,
             shift,
             fit,
@@ -116,10 +114,6 @@ impl ImageSettings {
             channels: self.channels,
             crop,
             reserved: 0,
-        };
-        Ok(section_of(&[
-            bytemuck::bytes_of(&head),
-            bytemuck::cast_slice(&scales),
-        ]))
+        }
     }
 }

@@ -223,8 +223,7 @@ impl LogMelSettings {
         };
         let places = Places {
             scratch: 0,
-            clip: 0,
-            sums: 0,
+            kept: 0,
             arena: 0,
         };
         let section = self.tables(nothing, 1, places);
@@ -295,8 +294,7 @@ impl LogMelSettings {
             floor: libm::round(10.0 * libm::log10(self.floor) * unit) as i16,
             range: libm::round(self.range_db * unit) as u16,
             scratch_at: places.scratch as u32,
-            clip_at: places.clip as u32,
-            sums_at: places.sums as u32,
+            kept_at: places.kept as u32,
             reserved: 0,
             scale,
         };

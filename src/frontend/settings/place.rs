@@ -17,8 +17,7 @@ pub struct Arena {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Places {
     pub scratch: usize,
-    pub clip: usize,
-    pub sums: usize,
+    pub kept: usize,
     pub arena: usize,
 }
 
@@ -35,19 +34,20 @@ impl Places {
             };
             return Places {
                 scratch: scratch_at,
-                clip: 0,
-                sums: 0,
+                kept: 0,
                 arena: arena.bytes.max(scratch_at + scratch).next_multiple_of(4),
             };
         }
         // Sums are written after the scratch is done with: it may reach into them, not the clip.
-        let sums = arena.bytes.next_multiple_of(8);
-        let clip_at = (sums + 4 * arena.dim).max(scratch).next_multiple_of(8);
+        let sums = 4 * arena.dim;
+        let kept = arena
+            .bytes
+            .max(scratch.saturating_sub(sums))
+            .next_multiple_of(8);
         Places {
             scratch: 0,
-            clip: clip_at,
-            sums,
-            arena: (clip_at + clip).next_multiple_of(4),
+            kept,
+            arena: (kept + sums + clip).next_multiple_of(4),
         }
     }
 }

@@ -181,13 +181,13 @@ fn input_text(front: FrontEnd<'_>) -> String {
         ),
         FrontEnd::Image(front) => format!(
             "picture of any size, {} to {} x {} x {}",
-            match front.fit {
+            match front.fit() {
                 Fit::Stretch => "stretched",
                 Fit::Crop(_) => "cropped",
             },
-            front.height,
-            front.width,
-            front.channels
+            front.height(),
+            front.width(),
+            front.channels()
         ),
         FrontEnd::LogMel(front) => format!(
             "sound, {} int16 samples at {} Hz as {} log-mel bands, {} x {} frames, one each {} frames",
@@ -212,9 +212,9 @@ fn input_json(front: FrontEnd<'_>) -> Value {
         }),
         FrontEnd::Image(front) => json!({
             "kind": "image",
-            "height": front.height,
-            "width": front.width,
-            "channels": front.channels,
+            "height": front.height(),
+            "width": front.width(),
+            "channels": front.channels(),
         }),
         FrontEnd::LogMel(front) => json!({
             "kind": "log-mel",
@@ -234,7 +234,11 @@ fn kernels(pack: &EncoderPack<'_>) -> String {
         .iter()
         .filter(|&&kind| used.contains(&(kind as u8)));
     let names: Vec<&str> = kinds.map(|kind| kind.name()).collect();
-    format!("kernels!({})", names.join(", "))
+    let front = match pack.frontend() {
+        FrontEnd::Sensor(_) => String::new(),
+        other => format!("; {}", other.kind().name()),
+    };
+    format!("kernels!({}{front})", names.join(", "))
 }
 
 impl Pack<'_> {

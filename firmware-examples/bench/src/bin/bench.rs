@@ -22,7 +22,7 @@ mod board {
         };
         let counter = Instructions::start(peripherals.SYST);
         // SAFETY: the board has memory there.
-        let outcome = unsafe { bench::pack_at(PACK) }
+        let outcome = unsafe { bench::pack_at::<headstart::ops::AllKernels>(PACK) }
             .and_then(|pack| bench::report(pack, MEMORY, || counter.count(), &mut out));
         if let Err(fault) = &outcome {
             let _ = writeln!(out, "error: {fault:?}");
@@ -52,9 +52,10 @@ mod board {
     extern "C" fn virt_main() -> ! {
         // SAFETY: the board has RAM in both places, apart from each other and from the program;
         // every pattern of bits is a `Memory`.
-        let outcome = unsafe { bench::pack_at(PACK) }.and_then(|pack| {
-            bench::report(pack, unsafe { &mut *MEMORY }, virt::instructions, &mut Uart)
-        });
+        let outcome =
+            unsafe { bench::pack_at::<headstart::ops::AllKernels>(PACK) }.and_then(|pack| {
+                bench::report(pack, unsafe { &mut *MEMORY }, virt::instructions, &mut Uart)
+            });
         if let Err(fault) = &outcome {
             let _ = writeln!(Uart, "error: {fault:?}");
         }

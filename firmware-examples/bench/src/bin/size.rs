@@ -45,7 +45,7 @@ mod board {
         // SAFETY: the board has memory there, and nothing else uses the statics.
         let (pack, arena, counts, embedding) = unsafe {
             (
-                bench::pack_at(0x0020_0000),
+                bench::pack_at::<Set>(0x0020_0000),
                 &mut *(&raw mut ARENA),
                 &*(&raw const COUNTS),
                 &mut *(&raw mut EMBEDDING),
