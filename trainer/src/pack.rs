@@ -1,11 +1,14 @@
 //! `headstart pack`: an encoder's ONNX becomes the bytes that a device runs in place.
 
+mod activations;
 mod budget;
 mod few_shot;
+mod layers;
 mod layout;
 mod order;
 mod records;
 mod report;
+mod search;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -15,14 +18,15 @@ use anyhow::Context;
 use crate::dataset::Dataset;
 use crate::encoder_file::EncoderFile;
 use crate::error::{Failure, Outcome};
-use crate::files::{self, Aligned};
+use crate::files;
 use crate::float::FloatEncoder;
 use crate::graph::Graph;
-use crate::quantize::{self, Seen};
+use crate::quantize::Seen;
 
 pub use few_shot::{FewShot, measure as few_shot};
 pub use layout::{Layout, layout};
 pub use report::{Quality, quality};
+pub use search::{Packed, Try, search};
 pub use writer::write;
 
 /// Quantise an encoder to int8 for microcontrollers
@@ -53,8 +57,9 @@ pub struct Args {
     /// Flash that the pack may take
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     flash: Option<usize>,
-    /// Mean centred cosine to the float encoder below which activations get 16 bits, the worst first;
-    /// below eight outputs 20 dB are asked instead
+    /// Mean centred cosine to the float encoder below which other ranges, equalised channels,
+    /// corrected biases and 16-bit activations are tried, in this order; below eight outputs 20 dB
+    /// are asked instead
     #[arg(long, value_name = "COSINE", default_value_t = 0.97)]
     cosine: f64,
     /// Most windows to calibrate with
@@ -97,7 +102,7 @@ pub fn run(args: Args) -> Outcome {
         // Of noise there is nothing to be faithful to.
         cosine: data.as_ref().map(|_| args.cosine),
     };
-    let (bytes, layout) = pack(&encoder, &windows, &options)?;
+    let packed = search(&encoder, &windows, &options)?;
     let tested = match &args.test {
         Some(path) => {
             let data = Dataset::load(path).context("could not read the test data")?;
@@ -105,10 +110,10 @@ pub fn run(args: Args) -> Outcome {
         }
         None => windows,
     };
-    let mut report = report::measure(&encoder, &bytes, &tested, &layout)?;
+    let mut report = report::measure(&encoder, &packed, &tested)?;
     report.noise = data.is_none() && args.test.is_none();
-    budget::check(&bytes, args.ram, args.flash)?;
-    files::write(&output, &bytes)?;
+    budget::check(&packed.bytes, args.ram, args.flash)?;
+    files::write(&output, &packed.bytes)?;
     if let Some(labelled) = &args.labelled {
         report.few_shot = Some(few_shot::measure(&args.encoder, &output, labelled)?);
     }
@@ -197,7 +202,7 @@ pub struct Options {
     pub no_background: bool,
     /// Bytes of arena that it may take.
     pub ram: Option<usize>,
-    /// The mean cosine to the float encoder below which activations get 16 bits.
+    /// The mean cosine to the float encoder below which more than the plain way is tried.
     pub cosine: Option<f64>,
 }
 
@@ -207,79 +212,8 @@ pub fn pack(
     windows: &[Vec<i16>],
     options: &Options,
 ) -> anyhow::Result<(Vec<u8>, Layout)> {
-    let graph = Graph::read(&encoder.proto, encoder.input.shape)?;
-    let seen = calibrate(encoder, &graph, windows)?;
-    let Some(target) = options.cosine else {
-        return integers(encoder, graph, &seen, &[], options);
-    };
-    // The same few inputs judge every try.
-    let step = windows.len().div_ceil(JUDGES).max(1);
-    let judges: Vec<Vec<i16>> = windows.iter().step_by(step).cloned().collect();
-    let candidates = quantize::candidates(&graph, &seen);
-    let mut best: Option<(f64, (Vec<u8>, Layout))> = None;
-    for part in 0..=TRIES {
-        let int16 = &candidates[..candidates.len() * part / TRIES];
-        let packed = integers(encoder, graph.clone(), &seen, int16, options)?;
-        let quality = report::quality(encoder, &packed.0, &judges)?;
-        let cosine = quality.cosine;
-        // Of a few outputs the direction says little: two logits have but two. Noise does.
-        let few = graph.tensors[graph.embedding].len() < FEW;
-        let enough = cosine >= target || (few && quality.sqnr_db >= CLEAR_DB);
-        let better = best.as_ref().is_none_or(|(least, _)| cosine > least + 1e-4);
-        if better {
-            best = Some((cosine, packed));
-        }
-        if enough || candidates.is_empty() {
-            break;
-        }
-    }
-    best.map(|(_, packed)| packed)
-        .context("there was nothing to try")
-}
-
-/// Inputs that say whether a precision is enough, and how often it is raised.
-const JUDGES: usize = 64;
-const TRIES: usize = 4;
-
-/// Outputs that are too few for a cosine, and the signal over noise that is asked of those instead.
-const FEW: usize = 8;
-const CLEAR_DB: f64 = 20.0;
-
-/// The pack with these tensors in int16.
-fn integers(
-    encoder: &EncoderFile,
-    mut graph: Graph,
-    seen: &[Seen],
-    int16: &[usize],
-    options: &Options,
-) -> anyhow::Result<(Vec<u8>, Layout)> {
-    let scales = quantize::scales(&graph, seen, encoder.embedding_step, int16);
-    let sizes: Vec<usize> = graph
-        .tensors
-        .iter()
-        .zip(&scales)
-        .map(|(t, s)| s.bytes(t.len()))
-        .collect();
-    order::reorder(&mut graph, |tensor| sizes[tensor]);
-    let layers: Vec<_> = graph
-        .layers
-        .iter()
-        .map(|l| quantize::layer(&graph, l, &scales))
-        .collect::<Result<_, _>>()?;
-    let layout = layout(&graph, &scales, options.ram)?;
-    let bytes = write(
-        encoder,
-        &graph,
-        &scales,
-        &layers,
-        &layout,
-        options.no_background,
-    )?;
-    // The device's own check has the last word.
-    let aligned = Aligned::new(&bytes);
-    headstart::EncoderPack::new(aligned.bytes())
-        .context("the packer wrote a pack that does not check")?;
-    Ok((bytes, layout))
+    let packed = search(encoder, windows, options)?;
+    Ok((packed.bytes, packed.layout))
 }
 
 /// The values of every tensor over the calibration windows, thinned out evenly.
