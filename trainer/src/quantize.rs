@@ -349,11 +349,6 @@ fn weighted(
 }
 
 /// What a weight's step is worth, for each output channel.
-fn weight_steps(op: &Op, input: Scale) -> Vec<f64> {
-    let steps = |weights| steps(weights, &|i| op.writes(i), input);
-    op.weights().map_or(Vec::new(), steps)
-}
-
 fn steps(weights: &Weights, channel: &impl Fn(usize) -> usize, input: Scale) -> Vec<f64> {
     let mut largest = vec![0.0f64; weights.biases.len()];
     for (i, &w) in weights.values.iter().enumerate() {

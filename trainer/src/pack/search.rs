@@ -5,13 +5,13 @@ use std::mem::discriminant;
 
 use anyhow::Context;
 
-use super::activations::{compare, input};
+use super::activations::input;
 use super::report::{self, Quality};
 use super::{KEPT, Layout, Options, calibrate, layout, order, write};
 use crate::encoder_file::EncoderFile;
 use crate::files::Aligned;
 use crate::graph::Graph;
-use crate::quantize::{self, QuantizedLayer, Ranges, Scale, Seen};
+use crate::quantize::{self, Ranges, Seen};
 
 /// What may be done about a cosine that is too low. Each builds on those before it that helped.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -161,9 +161,8 @@ pub(super) fn judges(windows: &[Vec<i16>], most: usize) -> Vec<Vec<i16>> {
     windows.iter().step_by(step).cloned().collect()
 }
 
-/// Inputs that biases are corrected with, and how often: the means behind a corrected layer change.
-const CORRECTED_WITH: usize = 128;
-const CORRECTIONS: usize = 4;
+/// Inputs that biases are corrected with.
+const CORRECTED_WITH: usize = 64;
 
 /// What all tries share.
 struct Packer<'p> {
@@ -214,29 +213,26 @@ impl Packer<'_> {
         let mut graph = graph.clone();
         let size = |tensor: usize| scales[tensor].bytes(recipe.graph.tensors[tensor].len());
         order::reorder(&mut graph, size);
-        let mut layers = layers(&graph, &scales)?;
-        let mut packed = self.write(graph, &scales, &layers)?;
-        if steps.contains(&Step::Corrected) {
-            for _ in 0..CORRECTIONS {
-                let [float, integers] = self.means(&packed)?;
-                let graph = quantize::correct(&packed.graph, &layers, &scales, &float, &integers);
-                layers = self::layers(&graph, &scales)?;
-                packed = self.write(packed.graph, &scales, &layers)?;
-            }
-        }
-        packed.used = steps.iter().map(Step::to_string).collect();
-        Ok(packed)
-    }
-
-    fn write(
-        &self,
-        graph: Graph,
-        scales: &[Scale],
-        layers: &[QuantizedLayer],
-    ) -> anyhow::Result<Packed> {
-        let layout = layout(&graph, scales, self.options.ram)?;
+        let quantised = if steps.contains(&Step::Corrected) {
+            let windows = judges(self.windows, CORRECTED_WITH);
+            let inputs: Vec<Vec<f32>> = windows.iter().map(|w| input(self.encoder, w)).collect();
+            quantize::correct(&graph, &scales, &inputs)
+        } else {
+            graph.clone()
+        };
+        let layers = (quantised.layers.iter())
+            .map(|l| quantize::layer(&quantised, l, &scales))
+            .collect::<Result<Vec<_>, _>>()?;
+        let layout = layout(&graph, &scales, self.options.ram)?;
         let no_background = self.options.no_background;
-        let bytes = write(self.encoder, &graph, scales, layers, &layout, no_background)?;
+        let bytes = write(
+            self.encoder,
+            &graph,
+            &scales,
+            &layers,
+            &layout,
+            no_background,
+        )?;
         // The device's own check has the last word.
         let aligned = Aligned::new(&bytes);
         headstart::EncoderPack::new(aligned.bytes())
@@ -246,7 +242,7 @@ impl Packer<'_> {
             layout,
             graph,
             tried: Vec::new(),
-            used: Vec::new(),
+            used: steps.iter().map(Step::to_string).collect(),
         })
     }
 
@@ -276,47 +272,4 @@ impl Packer<'_> {
         }
         seen
     }
-
-    /// The mean of every channel of every tensor, of the float graph and of the integers.
-    fn means(&self, packed: &Packed) -> anyhow::Result<[Vec<Vec<f64>>; 2]> {
-        let windows = judges(self.windows, CORRECTED_WITH);
-        let channels = |t: usize| packed.graph.tensors[t].shape[2];
-        let means = |values: &[Vec<f32>]| -> Vec<Vec<f64>> {
-            let mean = |(t, values): (usize, &Vec<f32>)| mean(values, channels(t));
-            values.iter().enumerate().map(mean).collect()
-        };
-        let rows = compare(self.encoder, packed, &windows, |float, integers| {
-            [means(&float), means(&integers)]
-        })?;
-        let over = |which: usize| -> Vec<Vec<f64>> {
-            let mut sums: Vec<Vec<f64>> =
-                rows[0][which].iter().map(|v| vec![0.0; v.len()]).collect();
-            for row in &rows {
-                for (sums, means) in sums.iter_mut().zip(&row[which]) {
-                    let part = |(sum, mean): (&mut f64, &f64)| *sum += mean / rows.len() as f64;
-                    sums.iter_mut().zip(means).for_each(part);
-                }
-            }
-            sums
-        };
-        Ok([over(0), over(1)])
-    }
-}
-
-fn layers(graph: &Graph, scales: &[Scale]) -> anyhow::Result<Vec<QuantizedLayer>> {
-    let layers = graph.layers.iter();
-    let layers = layers.map(|l| quantize::layer(graph, l, scales));
-    Ok(layers.collect::<Result<_, _>>()?)
-}
-
-/// The mean of each channel.
-fn mean(values: &[f32], channels: usize) -> Vec<f64> {
-    let mut means = vec![0.0; channels];
-    for pixel in values.chunks_exact(channels) {
-        let pairs = means.iter_mut().zip(pixel);
-        pairs.for_each(|(m, &v)| *m += f64::from(v));
-    }
-    let pixels = (values.len() / channels) as f64;
-    means.iter_mut().for_each(|m| *m /= pixels);
-    means
 }
