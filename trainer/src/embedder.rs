@@ -109,8 +109,8 @@ impl Embedder {
             Kind::Pack(pack) => match EncoderPack::new(pack.bytes()).ok()?.frontend() {
                 FrontEnd::Sensor(_) => None,
                 FrontEnd::Image(image) => Some(Wanted::Pictures {
-                    height: image.height,
-                    width: image.width,
+                    height: image.height(),
+                    width: image.width(),
                 }),
                 FrontEnd::LogMel(sound) => Some(Wanted::Sound {
                     rate: sound.rate_hz(),

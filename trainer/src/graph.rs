@@ -4,6 +4,7 @@
 mod elementwise;
 mod fuse;
 mod read;
+mod run;
 
 use tract_onnx::pb::ModelProto;
 
@@ -81,6 +82,52 @@ pub enum Op {
     Clamp(Vec<[f32; 2]>),
     /// Zeros above and to the left; the rest follows from the output's shape.
     Pad([usize; 2]),
+}
+
+impl Op {
+    /// What it multiplies with, if anything.
+    pub fn weights(&self) -> Option<&Weights> {
+        match self {
+            Op::Conv(_, weights) | Op::Depthwise(_, weights) | Op::Dense(weights) => Some(weights),
+            _ => None,
+        }
+    }
+
+    /// See there.
+    pub fn weights_mut(&mut self) -> Option<&mut Weights> {
+        match self {
+            Op::Conv(_, weights) | Op::Depthwise(_, weights) | Op::Dense(weights) => Some(weights),
+            _ => None,
+        }
+    }
+
+    /// The output channel that weight `i` works for.
+    pub fn writes(&self, i: usize) -> usize {
+        let (outputs, filter) = self.sizes();
+        match self {
+            Op::Depthwise(..) => i % outputs,
+            _ => i / filter,
+        }
+    }
+
+    /// Which of the `channels` of the input weight `i` is multiplied with.
+    pub fn reads(&self, i: usize, channels: usize) -> usize {
+        let (outputs, filter) = self.sizes();
+        match self {
+            Op::Conv(window, _) => {
+                let depth = channels / window.groups;
+                i / filter / (outputs / window.groups) * depth + i % depth
+            }
+            Op::Depthwise(..) => i % outputs / (outputs / channels),
+            _ => i % channels,
+        }
+    }
+
+    /// Output channels, and weights of each.
+    fn sizes(&self) -> (usize, usize) {
+        let sizes = |w: &Weights| (w.biases.len(), w.values.len() / w.biases.len());
+        self.weights().map_or((1, 1), sizes)
+    }
 }
 
 /// Functions of one value that a table of 256 results stands for.

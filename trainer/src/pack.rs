@@ -1,11 +1,14 @@
 //! `headstart pack`: an encoder's ONNX becomes the bytes that a device runs in place.
 
+mod activations;
 mod budget;
 mod few_shot;
+mod layers;
 mod layout;
 mod order;
 mod records;
 mod report;
+mod search;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -16,15 +19,16 @@ use headstart::frontend::settings::Settings;
 use crate::dataset::Dataset;
 use crate::encoder_file::EncoderFile;
 use crate::error::{Failure, Outcome};
-use crate::files::{self, Aligned};
+use crate::files;
 use crate::float::FloatEncoder;
 use crate::graph::Graph;
 use crate::items::{Items, Owned, Picture, Wanted};
-use crate::quantize::{self, Seen};
+use crate::quantize::Seen;
 
 pub use few_shot::{FewShot, measure as few_shot};
 pub use layout::{Layout, layout};
 pub use report::{Quality, quality};
+pub use search::{Packed, Try, search};
 pub use writer::write;
 
 /// Quantise an encoder to int8 for microcontrollers
@@ -55,8 +59,9 @@ pub struct Args {
     /// Flash that the pack may take
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     flash: Option<usize>,
-    /// Mean centred cosine to the float encoder below which activations get 16 bits, the worst first;
-    /// below eight outputs 20 dB are asked instead
+    /// Mean centred cosine to the float encoder below which other ranges, equalised channels,
+    /// corrected biases and 16-bit activations are tried, in this order; below eight outputs 20 dB
+    /// are asked instead
     #[arg(long, value_name = "COSINE", default_value_t = 0.97)]
     cosine: f64,
     /// Most windows to calibrate with
@@ -99,15 +104,15 @@ pub fn run(args: Args) -> Outcome {
         // Of noise there is nothing to be faithful to.
         cosine: args.calibration.as_ref().map(|_| args.cosine),
     };
-    let (bytes, layout) = pack(&encoder, &windows, &options)?;
+    let packed = search(&encoder, &windows, &options)?;
     let tested = match &args.test {
         Some(path) => things(&encoder, path, usize::MAX).context("could not use the test data")?,
         None => windows,
     };
-    let mut report = report::measure(&encoder, &bytes, &tested, &layout)?;
+    let mut report = report::measure(&encoder, &packed, &tested)?;
     report.noise = args.calibration.is_none() && args.test.is_none();
-    budget::check(&bytes, args.ram, args.flash)?;
-    files::write(&output, &bytes)?;
+    budget::check(&packed.bytes, args.ram, args.flash)?;
+    files::write(&output, &packed.bytes)?;
     if let Some(labelled) = &args.labelled {
         report.few_shot = Some(few_shot::measure(&args.encoder, &output, labelled)?);
     }
@@ -215,7 +220,7 @@ pub struct Options {
     pub no_background: bool,
     /// Bytes of arena that it may take.
     pub ram: Option<usize>,
-    /// The mean cosine to the float encoder below which activations get 16 bits.
+    /// The mean cosine to the float encoder below which more than the plain way is tried.
     pub cosine: Option<f64>,
 }
 
@@ -225,79 +230,8 @@ pub fn pack(
     windows: &[Owned],
     options: &Options,
 ) -> anyhow::Result<(Vec<u8>, Layout)> {
-    let graph = Graph::read(&encoder.proto, encoder.input.shape)?;
-    let seen = calibrate(encoder, &graph, windows)?;
-    let Some(target) = options.cosine else {
-        return integers(encoder, graph, &seen, &[], options);
-    };
-    // The same few inputs judge every try.
-    let step = windows.len().div_ceil(JUDGES).max(1);
-    let judges: Vec<Owned> = windows.iter().step_by(step).cloned().collect();
-    let candidates = quantize::candidates(&graph, &seen);
-    let mut best: Option<(f64, (Vec<u8>, Layout))> = None;
-    for part in 0..=TRIES {
-        let int16 = &candidates[..candidates.len() * part / TRIES];
-        let packed = integers(encoder, graph.clone(), &seen, int16, options)?;
-        let quality = report::quality(encoder, &packed.0, &judges)?;
-        let cosine = quality.cosine;
-        // Of a few outputs the direction says little: two logits have but two. Noise does.
-        let few = graph.tensors[graph.embedding].len() < FEW;
-        let enough = cosine >= target || (few && quality.sqnr_db >= CLEAR_DB);
-        let better = best.as_ref().is_none_or(|(least, _)| cosine > least + 1e-4);
-        if better {
-            best = Some((cosine, packed));
-        }
-        if enough || candidates.is_empty() {
-            break;
-        }
-    }
-    best.map(|(_, packed)| packed)
-        .context("there was nothing to try")
-}
-
-/// Inputs that say whether a precision is enough, and how often it is raised.
-const JUDGES: usize = 64;
-const TRIES: usize = 4;
-
-/// Outputs that are too few for a cosine, and the signal over noise that is asked of those instead.
-const FEW: usize = 8;
-const CLEAR_DB: f64 = 20.0;
-
-/// The pack with these tensors in int16.
-fn integers(
-    encoder: &EncoderFile,
-    mut graph: Graph,
-    seen: &[Seen],
-    int16: &[usize],
-    options: &Options,
-) -> anyhow::Result<(Vec<u8>, Layout)> {
-    let scales = quantize::scales(&graph, seen, encoder.embedding_step, int16);
-    let sizes: Vec<usize> = graph
-        .tensors
-        .iter()
-        .zip(&scales)
-        .map(|(t, s)| s.bytes(t.len()))
-        .collect();
-    order::reorder(&mut graph, |tensor| sizes[tensor]);
-    let layers: Vec<_> = graph
-        .layers
-        .iter()
-        .map(|l| quantize::layer(&graph, l, &scales))
-        .collect::<Result<_, _>>()?;
-    let layout = layout(&graph, &scales, options.ram)?;
-    let bytes = write(
-        encoder,
-        &graph,
-        &scales,
-        &layers,
-        &layout,
-        options.no_background,
-    )?;
-    // The device's own check has the last word.
-    let aligned = Aligned::new(&bytes);
-    headstart::EncoderPack::new(aligned.bytes())
-        .context("the packer wrote a pack that does not check")?;
-    Ok((bytes, layout))
+    let packed = search(encoder, windows, options)?;
+    Ok((packed.bytes, packed.layout))
 }
 
 /// The values of every tensor over the calibration windows, thinned out evenly.
@@ -310,12 +244,20 @@ fn calibrate(encoder: &EncoderFile, graph: &Graph, windows: &[Owned]) -> anyhow:
         .map(|&t| graph.tensors[t].name.as_str())
         .collect();
     let float = FloatEncoder::with_outputs(encoder, &names)?;
-    let input = encoder.inputs(windows)?;
-    let mut seen = vec![Seen::new(); graph.tensors.len()];
-    seen[0] = thin(&input);
-    for (rows, &tensor) in float.run(&input)?.into_iter().zip(&tensors) {
-        seen[tensor] = thin(&rows.concat());
+    let windows_each = encoder.frontend.windows();
+    let total = |tensor: usize| graph.tensors[tensor].len() * windows.len() * windows_each;
+    let mut thin: Vec<Thin> = (0..graph.tensors.len())
+        .map(|t| Thin::of(total(t)))
+        .collect();
+    // A batch at a time: all activations of all windows would not fit into memory.
+    for signals in windows.chunks(AT_ONCE.div_ceil(windows_each)) {
+        let input = encoder.inputs(signals)?;
+        thin[0].add(&input);
+        for (rows, &tensor) in float.run(&input)?.iter().zip(&tensors) {
+            rows.iter().for_each(|row| thin[tensor].add(row));
+        }
     }
+    let mut seen: Vec<Seen> = thin.into_iter().map(Thin::kept).collect();
     for layer in graph.layers.iter().rev() {
         for &input in &layer.inputs {
             if seen[input].is_empty() {
@@ -326,11 +268,46 @@ fn calibrate(encoder: &EncoderFile, graph: &Graph, windows: &[Owned]) -> anyhow:
     Ok(seen)
 }
 
-fn thin(values: &[f32]) -> Seen {
-    let every = values.len().div_ceil(KEPT).max(1);
-    let mut kept: Seen = values.iter().step_by(every).copied().collect();
-    // The extremes always count: clipping them is a choice, not an accident of thinning.
-    kept.extend(values.iter().copied().reduce(f32::max));
-    kept.extend(values.iter().copied().reduce(f32::min));
-    kept
+/// Windows whose activations are held at once.
+const AT_ONCE: usize = 32;
+
+/// Every so-manieth of many values, and the extremes of all.
+struct Thin {
+    every: usize,
+    next: usize,
+    kept: Seen,
+    extremes: Option<[f32; 2]>,
+}
+
+impl Thin {
+    /// Of `total` values.
+    fn of(total: usize) -> Thin {
+        Thin {
+            every: total.div_ceil(KEPT).max(1),
+            next: 0,
+            kept: Seen::new(),
+            extremes: None,
+        }
+    }
+
+    fn add(&mut self, values: &[f32]) {
+        self.kept
+            .extend(values.iter().skip(self.next).step_by(self.every));
+        // Where the next one lies, counted from the end of these.
+        let beyond = values.len().saturating_sub(self.next);
+        let taken = beyond.div_ceil(self.every);
+        self.next = (self.next + taken * self.every).saturating_sub(values.len());
+        for &value in values {
+            let [least, most] = self.extremes.unwrap_or([value; 2]);
+            self.extremes = Some([least.min(value), most.max(value)]);
+        }
+    }
+
+    /// The extremes always count: clipping them is a choice, not an accident of thinning.
+    fn kept(mut self) -> Seen {
+        if let Some([least, most]) = self.extremes {
+            self.kept.extend([most, least]);
+        }
+        self.kept
+    }
 }

@@ -4,9 +4,15 @@
 //! point a tensor; what only leads to the embedding int16. *Quantizing deep convolutional networks
 //! for efficient inference: A whitepaper*, Raghuraman Krishnamoorthi, 2018.
 
+mod correct;
+mod equalise;
 mod precision;
+mod ranges;
 
+pub use correct::correct;
+pub use equalise::equalise;
 pub use precision::candidates;
+pub use ranges::Ranges;
 
 use crate::graph::{Graph, Layer, Op, Weights};
 
@@ -88,7 +94,13 @@ pub struct QuantizeError {
 /// Chooses the scale of every tensor. `seen` has the calibration's values for each;
 /// `embedding_step` is the fixed-point step of the embedding; `int16` are tensors that get 16 bits
 /// besides those that only lead to it.
-pub fn scales(graph: &Graph, seen: &[Seen], embedding_step: f32, int16: &[usize]) -> Vec<Scale> {
+pub fn scales(
+    graph: &Graph,
+    seen: &[Seen],
+    ranges: Ranges,
+    embedding_step: f32,
+    int16: &[usize],
+) -> Vec<Scale> {
     let mut wide = wide_tensors(graph);
     int16.iter().for_each(|&t| wide[t] = true);
     let mut scales: Vec<Scale> = seen
@@ -96,9 +108,9 @@ pub fn scales(graph: &Graph, seen: &[Seen], embedding_step: f32, int16: &[usize]
         .zip(&wide)
         .map(|(values, &wide)| {
             if wide {
-                wide_scale(values)
+                ranges::wide(values)
             } else {
-                best_scale(values)
+                ranges.int8(values)
             }
         })
         .collect();
@@ -143,53 +155,6 @@ fn wide_tensors(graph: &Graph) -> Vec<bool> {
     wide
 }
 
-fn wide_scale(values: &[f32]) -> Scale {
-    let largest = values.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-    // Half as much again: an input in the field may be stronger than any in calibration.
-    Scale {
-        step: f64::from(largest.max(1e-6)) * 1.5 / 32767.0,
-        zero_point: 0,
-        wide: true,
-    }
-}
-
-/// The int8 range with the smallest mean squared error: clipping rare extremes buys a finer step
-/// for all the others.
-fn best_scale(values: &[f32]) -> Scale {
-    let low = values.iter().fold(0.0f32, |m, &v| m.min(v));
-    let high = values.iter().fold(0.0f32, |m, &v| m.max(v)).max(low + 1e-6);
-    let candidates = (0..24).map(|i| 1.0 - 0.03 * f64::from(i));
-    let scored = candidates.map(|shrink| {
-        let scale = int8_scale(f64::from(low) * shrink, f64::from(high) * shrink);
-        (
-            scale,
-            values
-                .iter()
-                .map(|&v| squared_error(scale, f64::from(v)))
-                .sum::<f64>(),
-        )
-    });
-    scored
-        .min_by(|a, b| a.1.total_cmp(&b.1))
-        .map_or(int8_scale(-1.0, 1.0), |(scale, _)| scale)
-}
-
-fn int8_scale(low: f64, high: f64) -> Scale {
-    let step = (high - low) / 255.0;
-    let zero_point = (-128.0 - low / step).round().clamp(-128.0, 127.0) as i32;
-    Scale {
-        step,
-        zero_point,
-        wide: false,
-    }
-}
-
-fn squared_error(scale: Scale, value: f64) -> f64 {
-    let integer = (value / scale.step).round() + f64::from(scale.zero_point);
-    let back = (integer.clamp(-128.0, 127.0) - f64::from(scale.zero_point)) * scale.step;
-    (back - value).powi(2)
-}
-
 /// Turns one layer into integers.
 pub fn layer(
     graph: &Graph,
@@ -198,13 +163,8 @@ pub fn layer(
 ) -> Result<QuantizedLayer, QuantizeError> {
     let (input, output) = (scales[layer.inputs[0]], scales[layer.output]);
     let mut quantized = match &layer.op {
-        Op::Conv(_, weights) | Op::Dense(weights) => {
-            let filter = weights.values.len() / weights.biases.len();
-            weighted(weights, |i| i / filter, input, output)
-        }
-        Op::Depthwise(_, weights) => {
-            let channels = weights.biases.len();
-            weighted(weights, |i| i % channels, input, output)
+        Op::Conv(_, weights) | Op::Depthwise(_, weights) | Op::Dense(weights) => {
+            weighted(weights, |i| layer.op.writes(i), input, output)
         }
         Op::AvgPool(window) => {
             let taps = (window.kernel[0] * window.kernel[1]) as f64;
@@ -350,21 +310,7 @@ fn weighted(
     input: Scale,
     output: Scale,
 ) -> QuantizedLayer {
-    let mut largest = vec![0.0f64; weights.biases.len()];
-    for (i, &w) in weights.values.iter().enumerate() {
-        let entry = &mut largest[channel(i)];
-        *entry = entry.max(f64::from(w).abs());
-    }
-    // A channel of zeros keeps a scale at which its bias is still a 32-bit number.
-    let steps: Vec<f64> = largest
-        .iter()
-        .zip(&weights.biases)
-        .map(|(l, &b)| {
-            (l / 127.0)
-                .max(f64::from(b).abs() / input.step / f64::from(1 << 30))
-                .max(1e-12)
-        })
-        .collect();
+    let steps = steps(weights, &channel, input);
     let mut sums = vec![0i64; steps.len()];
     let mut integers = Vec::with_capacity(weights.values.len());
     for (i, &w) in weights.values.iter().enumerate() {
@@ -397,6 +343,25 @@ fn weighted(
         shift,
         ..QuantizedLayer::default()
     }
+}
+
+/// What a weight's step is worth, for each output channel.
+fn steps(weights: &Weights, channel: &impl Fn(usize) -> usize, input: Scale) -> Vec<f64> {
+    let mut largest = vec![0.0f64; weights.biases.len()];
+    for (i, &w) in weights.values.iter().enumerate() {
+        let entry = &mut largest[channel(i)];
+        *entry = entry.max(f64::from(w).abs());
+    }
+    // A channel of zeros keeps a scale at which its bias is still a 32-bit number.
+    largest
+        .iter()
+        .zip(&weights.biases)
+        .map(|(l, &b)| {
+            (l / 127.0)
+                .max(f64::from(b).abs() / input.step / f64::from(1 << 30))
+                .max(1e-12)
+        })
+        .collect()
 }
 
 fn add(inputs: [Scale; 2], output: Scale) -> QuantizedLayer {

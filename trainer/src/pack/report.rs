@@ -7,8 +7,9 @@ use headstart::pack::{ElementKind, TensorRecord};
 use headstart::{EncoderPack, PackedEncoder};
 use sha2::{Digest, Sha256};
 
-use super::Layout;
 use super::few_shot::FewShot;
+use super::layers::{self, LayerQuality};
+use super::search::{JUDGES, Packed, Try, judges};
 use crate::encoder_file::EncoderFile;
 use crate::files::Aligned;
 use crate::float::FloatEncoder;
@@ -22,6 +23,9 @@ pub struct Report {
     dim: usize,
     windows: usize,
     quality: Quality,
+    layers: Vec<LayerQuality>,
+    tried: Vec<Try>,
+    used: Vec<String>,
     /// Activations in 16 bits, the raw embedding among them, of all.
     int16: usize,
     tensors: usize,
@@ -100,10 +104,10 @@ fn cosine(a: &[f64], b: &[f64]) -> f64 {
 /// Runs the pack beside the float encoder.
 pub(super) fn measure(
     encoder: &EncoderFile,
-    bytes: &[u8],
+    packed: &Packed,
     windows: &[Owned],
-    layout: &Layout,
 ) -> anyhow::Result<Report> {
+    let (bytes, layout) = (&packed.bytes, &packed.layout);
     let quality = quality(encoder, bytes, windows)?;
     let aligned = Aligned::new(bytes);
     let pack = EncoderPack::new(aligned.bytes())?;
@@ -117,11 +121,14 @@ pub(super) fn measure(
     kinds.dedup();
     Ok(Report {
         bytes: bytes.len(),
-        arena: layout.arena,
+        arena: pack.arena_bytes(),
         lower_bound: layout.lower_bound,
         dim: pack.dim(),
         windows: windows.len(),
         quality,
+        layers: layers::measure(encoder, packed, &judges(windows, JUDGES))?,
+        tried: packed.tried.clone(),
+        used: packed.used.clone(),
         int16: pack.tensors().iter().filter(int16).count(),
         tensors: pack.tensors().len(),
         kernels: format!("kernels!({})", kinds.join(", ")),
@@ -209,6 +216,15 @@ impl Report {
                 100.0 * q.qualify
             ),
         );
+        if self.tried.len() > 1 {
+            line("used", self.used.join(", "));
+            let tries = self.tried.iter();
+            let tries = tries.map(|t| format!("{} {:.4}", t.step, t.quality.cosine));
+            line("tried", tries.collect::<Vec<_>>().join(", "));
+        }
+        for layer in layers::worst(&self.layers).into_iter().take(3) {
+            line("worst layer", layer.text());
+        }
         if self.noise {
             line(
                 "inputs",
@@ -247,6 +263,9 @@ impl Report {
             "sqnr_db": self.quality.sqnr_db,
             "top1_agreement": self.quality.agreement,
             "top1_qualify": self.quality.qualify,
+            "tried": self.tried.iter().map(Try::json).collect::<Vec<_>>(),
+            "used": self.used,
+            "layers": self.layers.iter().map(LayerQuality::json).collect::<Vec<_>>(),
             "kernels": self.kernels,
             "few_shot": self.few_shot.as_ref().map(|f| serde_json::json!({
                 "ways": f.ways,

@@ -1,7 +1,8 @@
 //! Which activations get 16 bits instead of 8 where an encoder loses too much: those that int8
 //! follows worst.
 
-use super::{Scale, Seen, best_scale};
+use super::ranges::{Ranges, squared_error};
+use super::{Scale, Seen};
 use crate::graph::{Graph, Layer, Op, Weights};
 
 /// Activations that may be int16, worst in int8 first. Their readers take both (depthwise
@@ -9,7 +10,7 @@ use crate::graph::{Graph, Layer, Op, Weights};
 pub fn candidates(graph: &Graph, seen: &[Seen]) -> Vec<usize> {
     let mut found: Vec<(f64, usize)> = (1..graph.tensors.len())
         .filter(|&t| t != graph.embedding && may_be_wide(graph, t))
-        .map(|t| (noise(best_scale(&seen[t]), &seen[t]), t))
+        .map(|t| (noise(Ranges::LeastError.int8(&seen[t]), &seen[t]), t))
         .collect();
     found.sort_by(|a, b| b.0.total_cmp(&a.0));
     found.into_iter().map(|(_, t)| t).collect()
@@ -55,7 +56,7 @@ fn noise(scale: Scale, values: &[f32]) -> f64 {
     let signal: f64 = values.iter().map(|&v| f64::from(v).powi(2)).sum();
     let noise: f64 = values
         .iter()
-        .map(|&v| super::squared_error(scale, f64::from(v)))
+        .map(|&v| squared_error(scale, f64::from(v)))
         .sum();
     noise / signal.max(1e-30)
 }
