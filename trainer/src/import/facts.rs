@@ -20,6 +20,9 @@ pub struct Fact {
     pub value: Option<Arc<Tensor>>,
 }
 
+/// Numbers in a constant that is looked at.
+const SMALL: usize = 4096;
+
 /// The facts by name, for an input of `shape` (batch included).
 pub fn facts(model: &ModelProto, shape: &[usize]) -> anyhow::Result<HashMap<String, Fact>> {
     guarded(|| {
@@ -36,7 +39,9 @@ pub fn facts(model: &ModelProto, shape: &[usize]) -> anyhow::Result<HashMap<Stri
             let fact = graph.outlet_fact(outlet);
             let dims = fact.as_ref().ok().and_then(|f| f.shape.concretize());
             let shape = dims.and_then(|d| d.iter().map(|d| d.to_usize().ok()).collect());
+            // Weights are values too, and would be held once more.
             let value = fact.ok().and_then(|f| f.value.concretize());
+            let value = value.filter(|v| v.len() <= SMALL);
             (name, Fact { shape, value })
         });
         Ok(known.collect())
@@ -46,16 +51,24 @@ pub fn facts(model: &ModelProto, shape: &[usize]) -> anyhow::Result<HashMap<Stri
 /// Tract as it reads somebody else's files: shapes that they store for another batch are not held
 /// against it.
 pub fn framework() -> tract_onnx::Onnx {
-    tract_onnx::onnx()
+    let mut onnx = tract_onnx::onnx()
         .with_ignore_value_info(true)
-        .with_ignore_output_shapes(true)
+        .with_ignore_output_shapes(true);
+    // Control flow never becomes part of an encoder. Where it stands in the head, its graphs need
+    // not be understood.
+    for operator in FLOW {
+        onnx.op_register.0.remove(operator);
+    }
+    onnx
 }
+
+const FLOW: [&str; 3] = ["If", "Loop", "Scan"];
 
 /// Whether tract knows an operator by its name.
 pub fn known(operator: &str) -> bool {
     thread_local! {
         static NAMES: HashSet<String> =
-            tract_onnx::onnx().op_register.0.keys().cloned().collect();
+            framework().op_register.0.keys().cloned().collect();
     }
     NAMES.with(|names| names.contains(operator))
 }
@@ -76,9 +89,10 @@ pub fn evaluate(model: &ModelProto, names: &[String]) -> Vec<Option<Tensor>> {
         for node in graph.node.iter().rev() {
             if node.output.iter().any(|o| needed.contains(o.as_str())) {
                 needed.extend(node.input.iter().map(String::as_str));
-                part.node.insert(0, node.clone());
+                part.node.push(node.clone());
             }
         }
+        part.node.reverse();
         let stored = graph.initializer.iter();
         part.initializer = stored
             .filter(|t| needed.contains(t.name.as_str()))

@@ -63,7 +63,14 @@ pub fn open(path: &Path) -> Result<ModelProto, OpenError> {
     drop(bytes);
     let folder = path.parent().unwrap_or(Path::new(""));
     take_in(&mut model, folder, LARGEST - size)?;
-    let tensors = model.graph.iter().flat_map(|g| &g.initializer);
+    let tensors = model.graph.iter().flat_map(|g| {
+        g.initializer.iter().chain(
+            g.node
+                .iter()
+                .flat_map(|n| &n.attribute)
+                .filter_map(|a| a.t.as_ref()),
+        )
+    });
     match tensors.into_iter().find(|t| !tensor::is_whole(t)) {
         Some(damaged) => Err(OpenError::Weights(damaged.name.clone())),
         None => Ok(model),
