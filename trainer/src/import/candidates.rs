@@ -91,8 +91,17 @@ const VERDICTS: [&str; 6] = [
     "HardSigmoid",
     "TopK",
 ];
-/// What makes vectors of one length: only embeddings need that.
-const NORMS: [&str; 2] = ["LpNormalization", "ReduceL2"];
+/// What stands between a vector's length and the division by it.
+const LENGTHS: [&str; 8] = [
+    "Clip",
+    "Max",
+    "Add",
+    "Expand",
+    "Unsqueeze",
+    "Identity",
+    "Sqrt",
+    "Pow",
+];
 
 impl<'g> View<'g> {
     /// Looks at a graph in running order.
@@ -224,10 +233,7 @@ impl<'g> View<'g> {
         if let Some(bottleneck) = self.bottleneck(&chain) {
             take(1, bottleneck, "the narrowest layer of an autoencoder");
         }
-        let normalised = chain
-            .iter()
-            .take(6)
-            .find(|&&n| NORMS.contains(&self.operator(n)));
+        let normalised = chain.iter().take(6).find(|n| self.normalises(n));
         let normalised = normalised
             .and_then(|n| self.through.get(n))
             .map(|(up, _)| *up);
@@ -262,10 +268,35 @@ impl<'g> View<'g> {
         ranked.sort_by_key(|(rank, ..)| *rank);
         // Names that hold the same values as a better one say nothing new.
         let mut seen = HashSet::new();
-        ranked.retain(|(_, name, _)| seen.insert(self.made_by(name)));
+        let values = |name| self.shape(name).map(|s| s.iter().product::<usize>());
+        ranked.retain(|(_, name, _)| seen.insert((self.made_by(name), values(name))));
         ranked.truncate(LOOKED_AT);
         let candidate = |(_, name, why)| self.candidate(name, why);
         ranked.into_iter().map(candidate).collect()
+    }
+
+    /// Whether `name` is a vector brought to one length: only embeddings need that.
+    fn normalises(&self, name: &str) -> bool {
+        let by = |name: &str, at: usize| Some(self.writer.get(name)?.input.get(at)?.as_str());
+        let mut at = match self.operator(name) {
+            "LpNormalization" => return true,
+            "Div" => by(name, 1),
+            _ => None,
+        };
+        for _ in 0..LENGTHS.len() {
+            let Some(name) = at else { return false };
+            match self.operator(name) {
+                "ReduceL2" => return true,
+                "Sqrt"
+                    if by(name, 0).is_some_and(|n| self.operator(n).starts_with("ReduceSum")) =>
+                {
+                    return true;
+                }
+                operator if LENGTHS.contains(&operator) => at = by(name, 0),
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// Whether the layer that made `name` goes on with a bias or an activation in `next`.
@@ -280,9 +311,16 @@ impl<'g> View<'g> {
         self.through.get_key_value(name).map_or("", |(k, _)| *k)
     }
 
-    /// Any tensor that depends on the input, by name.
+    /// Any tensor that depends on the input, by name. Of integers it is the floats that they stand
+    /// for.
     pub fn chosen(&self, name: &str) -> Option<Candidate> {
         let known = self.through.contains_key(name) && self.shape(name).is_some();
+        let readers = self.readers.get(name).into_iter().flatten();
+        let mut floats = readers.filter(|n| n.op_type == "DequantizeLinear");
+        let name = match (self.operator(name), floats.next()) {
+            ("QuantizeLinear", Some(reader)) => reader.output.first()?,
+            _ => name,
+        };
         (known && name != self.input).then(|| self.candidate(name, "chosen"))
     }
 

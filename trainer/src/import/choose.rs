@@ -45,14 +45,16 @@ pub fn choose(args: &Args, found: &Found) -> Result<Candidate, Failure> {
         )
         .into());
     }
-    if args.pool == Some(Pool::Cls) && chosen.shape.len() != 2 {
-        return Err(Failure::Usage(format!(
-            "--pool cls takes tokens, tokens x values, and `{}` is {}",
-            chosen.name,
-            report::sizes(&chosen.shape)
-        )));
-    }
-    Ok(chosen)
+    let takes = match args.pool {
+        Some(Pool::Cls) if chosen.shape.len() != 2 => "--pool cls takes tokens, tokens x values",
+        Some(Pool::Mean) if !chosen.pooled => "--pool mean takes a map or tokens",
+        _ => return Ok(chosen),
+    };
+    Err(Failure::Usage(format!(
+        "{takes}, and `{}` of {model} is {}: leave --pool out, or choose another tensor with --embedding",
+        chosen.name,
+        report::sizes(&chosen.shape)
+    )))
 }
 
 /// Why a tensor that was asked for can't be the embedding.
@@ -96,14 +98,14 @@ pub fn refusal(node: &NodeProto, graph: &GraphProto) -> anyhow::Error {
     };
     let what = match tidy::inner(node).next() {
         Some(_) => {
-            "control flow: a device runs every layer every time. Export the network with its condition fixed (torch.onnx.export traces one path), or cut before it with --embedding"
+            "control flow, and a device runs every layer every time. Export the network with its condition fixed (torch.onnx.export traces one path), or cut before it with --embedding"
         }
         None => {
             "unknown to the runtimes here. Export with standard operators of opset 17, or cut before it with --embedding"
         }
     };
     anyhow!(
-        "node `{}` is a {}, {feeds}; it is {what}",
+        "node `{}` ({}), {feeds}, is {what}; --list shows what is before it",
         tidy::name_of(node),
         node.op_type
     )

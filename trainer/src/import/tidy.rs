@@ -423,10 +423,10 @@ pub fn prune(graph: &mut GraphProto) {
     }
     kept.reverse();
     graph.node = kept;
-    graph.initializer.retain(|t| needed.contains(&t.name));
     // Old files list stored tensors among the inputs.
     let stored: HashSet<&String> = graph.initializer.iter().map(|t| &t.name).collect();
     graph.input.retain(|i| !stored.contains(&i.name));
+    graph.initializer.retain(|t| needed.contains(&t.name));
     graph.value_info.clear();
     graph
         .sparse_initializer

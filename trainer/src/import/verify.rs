@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -141,9 +141,18 @@ impl Original {
             None => None,
         };
         let model = std::mem::take(&mut self.model);
-        let rows = match by_ort {
-            Some(rows) => rows,
-            None => {
+        let foreign = model
+            .graph
+            .iter()
+            .flat_map(|g| &g.node)
+            .find(|n| !facts::known(&n.op_type));
+        let foreign = foreign.map(|n| n.op_type.clone());
+        let rows = match (by_ort, foreign) {
+            (Some(rows), _) => rows,
+            (None, Some(operator)) if library.name().is_none() => bail!(
+                "it can't be held against the file, as tract does not know its {operator}: let ORT_DYLIB_PATH name ONNX Runtime's library (pip install onnxruntime)"
+            ),
+            (None, _) => {
                 one_by_one(model, &self.input, &integers).context("the file itself does not run")?
             }
         };
