@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Context;
-use tract_onnx::pb::{GraphProto, ModelProto, ValueInfoProto};
+use tract_onnx::pb::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::{Factoid, InferenceModelExt};
 use tract_onnx::tract_hir::internal::{DimLike, Framework};
@@ -20,12 +20,53 @@ pub struct Fact {
     pub value: Option<Arc<Tensor>>,
 }
 
+/// What the importer does not compute with: half a gibibyte of floats.
+const LARGEST: usize = 1 << 27;
+
+/// A tensor that would not fit.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "its tensor `{0}` would have {1} values, more than the 134,217,728 that are computed with: choose smaller sizes with --shape, or the file is damaged"
+)]
+pub struct TooLarge(String, u128);
+
+/// Stored sizes that a node makes a tensor of. The runtime would take the memory before anybody
+/// could ask how much it is.
+fn within_limits(model: &ModelProto) -> Result<(), TooLarge> {
+    let graph = model.graph.iter();
+    let stored: HashMap<&str, &TensorProto> = graph
+        .clone()
+        .flat_map(|g| &g.initializer)
+        .map(|t| (t.name.as_str(), t))
+        .collect();
+    for node in graph.flat_map(|g| &g.node) {
+        let sizes = match node.op_type.as_str() {
+            "ConstantOfShape" => node.input.first(),
+            "Expand" | "Tile" => node.input.get(1),
+            // From, to, step.
+            "Range" => node.input.get(1),
+            _ => continue,
+        };
+        let Some(sizes) = sizes.and_then(|s| stored.get(s.as_str())) else {
+            continue;
+        };
+        let (_, sizes) = crate::graph::floats(sizes).unwrap_or_default();
+        let values = sizes.iter().fold(1.0, |n, d| n * f64::from(d.max(1.0)));
+        if values > LARGEST as f64 {
+            let output = node.output.first().cloned().unwrap_or_default();
+            return Err(TooLarge(output, values as u128));
+        }
+    }
+    Ok(())
+}
+
 /// Numbers in a constant that is looked at.
 const SMALL: usize = 4096;
 
 /// The facts by name, for an input of `shape` (batch included).
 pub fn facts(model: &ModelProto, shape: &[usize]) -> anyhow::Result<HashMap<String, Fact>> {
-    guarded(|| {
+    within_limits(model)?;
+    let found = guarded(|| {
         let parsed = framework().parse(model, None)?;
         let mut graph = parsed.model;
         let source = graph.input_outlets()?.first().copied();
@@ -44,8 +85,19 @@ pub fn facts(model: &ModelProto, shape: &[usize]) -> anyhow::Result<HashMap<Stri
             let value = value.filter(|v| v.len() <= SMALL);
             (name, Fact { shape, value })
         });
-        Ok(known.collect())
-    })
+        Ok(known.collect::<HashMap<String, Fact>>())
+    })?;
+    let values = |f: &Fact| {
+        let sizes = f.shape.iter().flatten();
+        sizes.fold(1u128, |n, &d| n.saturating_mul(d as u128))
+    };
+    let sizes = found.iter().map(|(name, fact)| (name, values(fact)));
+    match sizes.max_by_key(|(_, values)| *values) {
+        Some((name, values)) if values > LARGEST as u128 => {
+            Err(TooLarge(name.clone(), values).into())
+        }
+        _ => Ok(found),
+    }
 }
 
 /// Tract as it reads somebody else's files: shapes that they store for another batch are not held

@@ -1,6 +1,9 @@
 //! Whether the encoder still computes what the file did: both run on the same inputs, through
 //! tract and, where its library is there, through ONNX Runtime.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail, ensure};
@@ -109,9 +112,10 @@ fn worst(reference: &[Vec<f32>], rows: &[Vec<f32>]) -> anyhow::Result<f32> {
     let lengths = |rows: &[Vec<f32>]| rows.iter().map(Vec::len).collect::<Vec<_>>();
     ensure!(
         lengths(reference) == lengths(rows),
-        "it gives {:?} values where the file gives {:?}",
-        lengths(rows).first(),
-        lengths(reference).first()
+        "{} inputs give {} values where the file gives {}",
+        reference.len(),
+        lengths(rows).iter().sum::<usize>(),
+        lengths(reference).iter().sum::<usize>()
     );
     let scale = reference
         .iter()
