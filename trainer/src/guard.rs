@@ -22,9 +22,9 @@ pub fn guarded<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T>
             }
         }));
     });
-    GUARDED.set(true);
+    let before = GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
-    GUARDED.set(false);
+    GUARDED.set(before);
     result.unwrap_or_else(|_| {
         Err(anyhow!(
             "the ONNX runtime broke down over it: is the file damaged?"

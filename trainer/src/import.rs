@@ -1,9 +1,12 @@
 //! `headstart import`: somebody else's ONNX becomes an encoder file.
 
 mod candidates;
+mod check;
+mod choose;
 mod cut;
 mod facts;
 pub(crate) mod input;
+mod norms;
 mod open;
 mod preprocess;
 mod quantised;
@@ -15,9 +18,11 @@ mod verify;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
+use check::checked;
+use choose::{choose, refusal};
 use prost::Message;
 use sha2::{Digest, Sha256};
-use tract_onnx::pb::{ModelProto, NodeProto, StringStringEntryProto};
+use tract_onnx::pb::{GraphProto, ModelProto, StringStringEntryProto};
 
 use crate::bench::onnxruntime::Library;
 use crate::encoder_file::EncoderFile;
@@ -25,13 +30,12 @@ use crate::error::{Failure, Outcome};
 use crate::files;
 use crate::graph::Graph;
 use candidates::{Candidate, View};
-use cut::Layout;
 pub use cut::Pool;
 use input::Input;
 use preprocess::Preprocess;
 use report::Report;
 use tidy::{Tidied, Tidy};
-use verify::{Original, Verified};
+use verify::Verified;
 
 /// Turn somebody else's ONNX into an encoder file
 ///
@@ -80,8 +84,6 @@ pub struct Args {
 
 /// Candidates that a list shows.
 const SHOWN: usize = 8;
-/// Inputs that original and encoder are compared on.
-const COMPARED: usize = 6;
 
 /// Runs the command.
 pub fn run(args: Args) -> Outcome {
@@ -137,10 +139,8 @@ struct Found {
 }
 
 impl Found {
-    fn graph(&self) -> &tract_onnx::pb::GraphProto {
-        static EMPTY: std::sync::LazyLock<tract_onnx::pb::GraphProto> =
-            std::sync::LazyLock::new(Default::default);
-        self.model.graph.as_ref().unwrap_or(&EMPTY)
+    fn graph(&self) -> &GraphProto {
+        graph_of(&self.model)
     }
 
     /// A tensor by the name that the file has for it.
@@ -148,6 +148,20 @@ impl Found {
         let view = View::new(self.graph(), &self.facts, &self.input.name);
         let now = self.renamed.get(name).map_or(name, String::as_str);
         view.chosen(now)
+    }
+}
+
+/// The graph, or one without anything in it.
+fn graph_of(model: &ModelProto) -> &GraphProto {
+    static EMPTY: std::sync::LazyLock<GraphProto> = std::sync::LazyLock::new(Default::default);
+    model.graph.as_ref().unwrap_or(&EMPTY)
+}
+
+impl Args {
+    /// Sizes of the input behind the batch.
+    fn sizes(&self) -> Option<Vec<usize>> {
+        let sizes = self.shape.as_ref()?;
+        Some(sizes.iter().map(|&d| d as usize).collect())
     }
 }
 
@@ -163,14 +177,10 @@ fn prepare(args: &Args, batch: Option<usize>) -> anyhow::Result<Found> {
     }
     let graph = model.graph.as_mut().context("it has no graph")?;
     tidy::order(graph)?;
-    let asked: Option<Vec<usize>> = args
-        .shape
-        .as_ref()
-        .map(|s| s.iter().map(|&d| d as usize).collect());
-    let before = Input::of(graph, asked.as_deref())?;
+    let before = Input::of(graph, args.sizes().as_deref())?;
     let mut input = before.clone();
     let mut tidy = Tidy::new(&mut model);
-    tidy.run();
+    tidy.run(args.embedding.as_deref());
     let (mut done, renamed) = (tidy.done, tidy.renamed);
     input.make_float(&mut model);
     let own = batch.or(before.batch).unwrap_or(1);
@@ -188,10 +198,7 @@ fn prepare(args: &Args, batch: Option<usize>) -> anyhow::Result<Found> {
     }
     graph.input = vec![cut::value(&input.name, input.batch, &input.sizes)];
     let facts = facts::facts(&model, &input.shape(own))?;
-    let candidates = match model.graph.as_ref() {
-        Some(graph) => View::new(graph, &facts, &input.name).candidates(),
-        None => Vec::new(),
-    };
+    let candidates = View::new(graph_of(&model), &facts, &input.name).candidates();
     Ok(Found {
         model,
         input,
@@ -201,89 +208,6 @@ fn prepare(args: &Args, batch: Option<usize>) -> anyhow::Result<Found> {
         candidates,
         facts,
     })
-}
-
-/// The tensor that is to be the embedding.
-fn choose(args: &Args, found: &Found) -> Result<Candidate, Failure> {
-    let model = args.model.display();
-    let chosen = match &args.embedding {
-        Some(name) => found.named(name).ok_or_else(|| {
-            let text = format!(
-                "{model} has no tensor `{name}` that depends on its input and has a known shape: `headstart import {model} --list` shows what it has"
-            );
-            Failure::Failed(anyhow!(text))
-        })?,
-        None => {
-            let suits = |c: &&Candidate| c.pooled == args.pool.is_some() && (!c.pooled || c.shape.len() < 4);
-            let first = found.candidates.iter().find(suits).or(found.candidates.first());
-            first.cloned().ok_or_else(|| open_choice(found, &model))?
-        }
-    };
-    if chosen.pooled && args.pool.is_none() {
-        return Err(anyhow!(
-            "`{}` is a map of {}, not one vector: add --pool mean{}, or choose another with --embedding (see --list)",
-            chosen.name,
-            report::sizes(&chosen.shape),
-            if chosen.shape.len() == 2 { " (or --pool cls, its first token)" } else { "" }
-        )
-        .into());
-    }
-    if args.pool == Some(Pool::Cls) && chosen.shape.len() != 2 {
-        return Err(Failure::Usage(format!(
-            "--pool cls takes tokens, [tokens, values], and `{}` is {}",
-            chosen.name,
-            report::sizes(&chosen.shape)
-        )));
-    }
-    Ok(chosen)
-}
-
-fn open_choice(found: &Found, model: &std::path::Display) -> Failure {
-    if let Some(node) = blocked(found) {
-        return Failure::Failed(node);
-    }
-    anyhow!(
-        "no tensor was found that all of its output is computed from and whose shape is known: name one with --embedding NAME, for example from `netron {model}`"
-    )
-    .into()
-}
-
-/// The first node that nothing here can look behind.
-fn blocked(found: &Found) -> Option<anyhow::Error> {
-    let flow = input::control_flow(found.graph());
-    let unknown = || {
-        found
-            .graph()
-            .node
-            .iter()
-            .find(|n| !facts::known(&n.op_type))
-    };
-    flow.or_else(unknown).map(|n| refusal(n, found.graph()))
-}
-
-/// Says which node can't be run, what it feeds and what to do.
-fn refusal(node: &NodeProto, graph: &tract_onnx::pb::GraphProto) -> anyhow::Error {
-    let fed = graph
-        .node
-        .iter()
-        .find(|n| n.input.iter().any(|i| node.output.contains(i)));
-    let feeds = match fed {
-        Some(next) => format!("which feeds `{}` ({})", tidy::name_of(next), next.op_type),
-        None => "which is an output".into(),
-    };
-    let what = match tidy::inner(node).next() {
-        Some(_) => {
-            "control flow: a device runs every layer every time. Export the network with its condition fixed (torch.onnx.export traces one path), or cut before it with --embedding"
-        }
-        None => {
-            "unknown to the runtimes here. Export with standard operators of opset 17, or cut before it with --embedding"
-        }
-    };
-    anyhow!(
-        "node `{}` is a {}, {feeds}; it is {what}",
-        tidy::name_of(node),
-        node.op_type
-    )
 }
 
 /// An encoder that agrees with its file.
@@ -304,21 +228,26 @@ struct Imported {
 /// Cuts, and verifies; where a free batch gives something else, the batch stays the file's.
 fn import(args: &Args, found: Found, chosen: &Candidate) -> anyhow::Result<(Imported, Verified)> {
     let library = Library::find();
-    let fixed = found.before.batch;
+    let batch = found.before.batch.unwrap_or(1);
     let first = finish(args, found, chosen).and_then(|i| checked(args, i, &library));
-    let (why, batch) = match (first, fixed) {
-        (Ok(found), _) => return Ok(found),
-        (Err(why), Some(batch)) => (why, batch),
-        (Err(why), None) => return Err(why),
+    let why = match &first {
+        Ok((_, verified)) if verified.refusals.is_empty() => return first,
+        Ok((_, verified)) => anyhow!("{}", verified.refusals.join("; ")),
+        Err(why) => anyhow!("{why:#}"),
     };
-    let found = prepare(args, Some(batch))?;
-    let again = finish(args, found, chosen).and_then(|i| checked(args, i, &library));
-    // What was wrong at first is the better answer where this does not help.
-    let Ok((mut imported, verified)) = again else {
-        return Err(why);
-    };
-    imported.batch = Some(format!("{why:#}"));
-    Ok((imported, verified))
+    let again = prepare(args, Some(batch))
+        .and_then(|found| finish(args, found, chosen))
+        .and_then(|i| checked(args, i, &library));
+    match (first, again) {
+        // A free batch that one runtime can't run loses against a fixed one that both can.
+        (Ok(first), Ok((_, verified))) if !verified.refusals.is_empty() => Ok(first),
+        (_, Ok((mut imported, verified))) => {
+            imported.batch = Some(format!("{why:#}"));
+            Ok((imported, verified))
+        }
+        // What was wrong at first is the better answer where this does not help.
+        (first, Err(_)) => first,
+    }
 }
 
 /// From the tidied network to the encoder.
@@ -334,14 +263,13 @@ fn finish(args: &Args, found: Found, chosen: &Candidate) -> anyhow::Result<Impor
     let pool = args
         .pool
         .filter(|_| chosen.pooled)
-        .map(|p| (p, layout(graph, &chosen.name)));
+        .map(|p| (p, cut::layout(p, graph, &chosen.name)));
     let head = cut::cut(graph, &chosen.name, &chosen.shape, pool);
     if let Some(node) = input::control_flow(graph) {
         return Err(refusal(node, graph));
     }
     let values = match pool {
-        Some((_, Layout::First)) => chosen.shape[0],
-        Some((_, Layout::Last)) => chosen.shape[chosen.shape.len() - 1],
+        Some((_, layout)) => layout.channels(&chosen.shape),
         None => chosen.values,
     };
     ensure!(
@@ -376,31 +304,6 @@ fn finish(args: &Args, found: Found, chosen: &Candidate) -> anyhow::Result<Impor
         },
         batch: None,
     })
-}
-
-/// Whether channels come before places in the map that `name` is.
-fn layout(graph: &tract_onnx::pb::GraphProto, name: &str) -> Layout {
-    let mut at = name;
-    loop {
-        let Some(node) = graph.node.iter().find(|n| n.output.iter().any(|o| o == at)) else {
-            return Layout::First;
-        };
-        match node.op_type.as_str() {
-            "Conv"
-            | "MaxPool"
-            | "AveragePool"
-            | "BatchNormalization"
-            | "ConvTranspose"
-            | "InstanceNormalization" => return Layout::First,
-            "MatMul" | "Gemm" | "LayerNormalization" | "Transpose" | "LSTM" | "GRU" => {
-                return Layout::Last;
-            }
-            _ => match node.input.first() {
-                Some(input) => at = input,
-                None => return Layout::First,
-            },
-        }
-    }
 }
 
 /// What the file says about itself besides the graph.
@@ -442,123 +345,4 @@ fn packable(model: &ModelProto, _input: &Input) -> Option<String> {
         return Some("its input is no picture, series or vector".into());
     };
     Graph::read(model, input.shape).err().map(|e| e.to_string())
-}
-
-/// Compares encoder and file; an error where they differ.
-fn checked(
-    args: &Args,
-    imported: Imported,
-    library: &Library,
-) -> anyhow::Result<(Imported, Verified)> {
-    let mut original = open::open(&args.model)?;
-    let graph = original.graph.as_mut().context("it has no graph")?;
-    tidy::order(graph)?;
-    let asked: Option<Vec<usize>> = args
-        .shape
-        .as_ref()
-        .map(|s| s.iter().map(|&d| d as usize).collect());
-    let input = Input::of(graph, asked.as_deref())?;
-    let (tensor, dequantise, step) = counterpart(graph, &imported);
-    let compared = Original {
-        model: &original,
-        input: &input,
-        tensor: &tensor,
-        dequantise,
-        shape: &imported.embedding.shape,
-        pool: args
-            .pool
-            .filter(|_| imported.embedding.pooled)
-            .map(|p| (p, layout(graph_of(&original), &tensor))),
-    };
-    let range = args.preprocess.range(&imported.model);
-    let mut inputs = verify::random(input.values(), COMPARED, input.range().or(range));
-    if let Some(data) = &args.check {
-        inputs.extend(given(args, &imported, data)?);
-    }
-    let verified = verify::differences(
-        &compared,
-        &imported.model,
-        imported.input.batch,
-        &inputs,
-        library,
-    )?;
-    let scale = verified.largest.max(1.0);
-    let tolerance = match step {
-        Some(step) => (step / scale * 1.001).max(imported.tolerance),
-        None => imported.tolerance,
-    };
-    let worst = verified
-        .differences
-        .iter()
-        .max_by(|a, b| a.1.total_cmp(b.1));
-    if let Some((runtime, difference)) = worst.filter(|(_, d)| **d > tolerance) {
-        bail!(
-            "the encoder differs from the file by {difference:.1e} in {runtime}, more than {tolerance:.0e}: nothing was written"
-        );
-    }
-    Ok((
-        Imported {
-            tolerance,
-            ..imported
-        },
-        verified,
-    ))
-}
-
-/// Inputs from data, as the front end makes them.
-fn given(args: &Args, imported: &Imported, data: &Path) -> anyhow::Result<Vec<Vec<f32>>> {
-    let mut model = imported.model.clone();
-    let fed = args
-        .preprocess
-        .metadata(&model)
-        .map_err(anyhow::Error::from)?;
-    model.metadata_props.extend(fed);
-    let bytes = model.encode_to_vec();
-    drop(model);
-    let encoder = EncoderFile::for_data(&bytes, data)?;
-    let things = crate::pack::things(&encoder, data, COMPARED).map_err(anyhow::Error::from)?;
-    let inputs = encoder.inputs(&things)?;
-    let values = imported.input.values();
-    Ok(inputs.chunks_exact(values).map(<[f32]>::to_vec).collect())
-}
-
-fn graph_of(model: &ModelProto) -> &tract_onnx::pb::GraphProto {
-    static EMPTY: std::sync::LazyLock<tract_onnx::pb::GraphProto> =
-        std::sync::LazyLock::new(Default::default);
-    model.graph.as_ref().unwrap_or(&EMPTY)
-}
-
-/// The tensor of the file that the embedding is; integers with how to read them, and the step of
-/// the last quantisation before it, which is how far two runtimes may be apart.
-fn counterpart(
-    graph: &tract_onnx::pb::GraphProto,
-    imported: &Imported,
-) -> (String, Option<[f32; 2]>, Option<f32>) {
-    let name = &imported.embedding.name;
-    let ours = graph_of(&imported.model);
-    let written = graph.node.iter().any(|n| n.output.contains(name));
-    let number = |name: Option<&String>| {
-        let tensor = ours.initializer.iter().find(|t| Some(&t.name) == name)?;
-        crate::graph::floats(tensor)?.1.first().copied()
-    };
-    // The steps of all quantisers that lead to it: a value next to a step's edge may fall on
-    // either side in another runtime, and the last one decides how far that shows.
-    let quantisers = ours
-        .node
-        .iter()
-        .rev()
-        .filter(|n| n.op_type == "QuantizeLinear");
-    let step = quantisers.filter_map(|n| number(n.input.get(1))).next();
-    let made = ours
-        .node
-        .iter()
-        .find(|n| n.output.iter().any(|o| o == "embedding" || o == name));
-    match made.filter(|n| !written && n.op_type == "DequantizeLinear") {
-        Some(node) => {
-            let scale = number(node.input.get(1)).unwrap_or(1.0);
-            let zero = number(node.input.get(2)).unwrap_or(0.0);
-            (node.input[0].clone(), Some([scale, zero]), step)
-        }
-        None => (name.clone(), None, step),
-    }
 }

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
-use tract_onnx::pb::{GraphProto, NodeProto};
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
 use super::facts::Fact;
 use super::tidy;
@@ -34,9 +34,15 @@ pub struct View<'g> {
     facts: &'g HashMap<String, Fact>,
     input: &'g str,
     writer: HashMap<&'g str, &'g NodeProto>,
+    readers: HashMap<&'g str, Vec<&'g NodeProto>>,
+    /// Tensors that were only moved, to what something more than moving made.
+    made: HashMap<&'g str, &'g str>,
     /// Tensors that depend on the input, to the tensor that all their paths come through last.
     through: HashMap<&'g str, (&'g str, usize)>,
 }
+
+/// Candidates of which the cost is worked out.
+const LOOKED_AT: usize = 32;
 
 /// The operators that only move, name or quantise values.
 const MOVES: [&str; 12] = [
@@ -85,8 +91,17 @@ const VERDICTS: [&str; 6] = [
     "HardSigmoid",
     "TopK",
 ];
-/// What makes vectors of one length: only embeddings need that.
-const NORMS: [&str; 2] = ["LpNormalization", "ReduceL2"];
+/// What stands between a vector's length and the division by it.
+const LENGTHS: [&str; 8] = [
+    "Clip",
+    "Max",
+    "Add",
+    "Expand",
+    "Unsqueeze",
+    "Identity",
+    "Sqrt",
+    "Pow",
+];
 
 impl<'g> View<'g> {
     /// Looks at a graph in running order.
@@ -96,9 +111,14 @@ impl<'g> View<'g> {
             facts,
             input,
             writer: HashMap::new(),
+            readers: HashMap::new(),
+            made: HashMap::from([(input, input)]),
             through: HashMap::from([(input, (input, 0))]),
         };
         for node in &graph.node {
+            for input in &node.input {
+                view.readers.entry(input).or_default().push(node);
+            }
             let before: Vec<&str> = tidy::reads(node)
                 .into_iter()
                 .filter_map(|i| view.through.get_key_value(i).map(|(k, _)| *k))
@@ -107,7 +127,13 @@ impl<'g> View<'g> {
                 continue;
             };
             let depth = view.through.get(last).map_or(0, |(_, d)| d + 1);
+            let moved = node
+                .input
+                .first()
+                .filter(|_| MOVES.contains(&node.op_type.as_str()));
+            let moved = moved.and_then(|i| view.made.get(i.as_str()).copied());
             for output in node.output.iter().filter(|o| !o.is_empty()) {
+                view.made.insert(output, moved.unwrap_or(output));
                 view.writer.insert(output, node);
                 view.through.insert(output, (last, depth));
             }
@@ -180,17 +206,10 @@ impl<'g> View<'g> {
 
     /// The first tensor upwards that something more than moving made.
     fn made_by(&self, name: &'g str) -> &'g str {
-        let mut at = name;
-        while MOVES.contains(&self.operator(at)) {
-            match self.writer.get(at).and_then(|n| n.input.first()) {
-                Some(input) if self.through.contains_key(input.as_str()) => at = input,
-                _ => break,
-            }
-        }
-        at
+        self.made.get(name).copied().unwrap_or(name)
     }
 
-    /// Candidates, best first; `all` of them, else those worth a look.
+    /// Candidates worth a look, best first.
     pub fn candidates(&self) -> Vec<Candidate> {
         let mut chain = self.chain();
         chain.retain(|&n| self.shape(n).is_some() && self.is_float(n));
@@ -201,10 +220,11 @@ impl<'g> View<'g> {
                 self.through.contains_key(o) && self.shape(o).is_some() && says_embedding(o)
             })
             .collect();
-        let mut ranked: Vec<(u32, Candidate)> = Vec::new();
-        let mut take = |rank: u32, name: &str, why: &'static str| {
-            if ranked.iter().all(|(_, c)| c.name != name) {
-                ranked.push((rank, self.candidate(name, why)));
+        let mut ranked: Vec<(u32, &'g str, &'static str)> = Vec::new();
+        let mut taken = HashSet::new();
+        let mut take = |rank: u32, name: &'g str, why: &'static str| {
+            if taken.insert(name) {
+                ranked.push((rank, name, why));
             }
         };
         for name in named {
@@ -213,10 +233,7 @@ impl<'g> View<'g> {
         if let Some(bottleneck) = self.bottleneck(&chain) {
             take(1, bottleneck, "the narrowest layer of an autoencoder");
         }
-        let normalised = chain
-            .iter()
-            .take(6)
-            .find(|&&n| NORMS.contains(&self.operator(n)));
+        let normalised = chain.iter().take(6).find(|n| self.normalises(n));
         let normalised = normalised
             .and_then(|n| self.through.get(n))
             .map(|(up, _)| *up);
@@ -248,11 +265,38 @@ impl<'g> View<'g> {
             };
             take(rank, name, why);
         }
-        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked.sort_by_key(|(rank, ..)| *rank);
         // Names that hold the same values as a better one say nothing new.
         let mut seen = HashSet::new();
-        ranked.retain(|(_, c)| seen.insert(self.made_by(self.key(&c.name)).to_owned()));
-        ranked.into_iter().map(|(_, c)| c).collect()
+        let values = |name| self.shape(name).map(|s| s.iter().product::<usize>());
+        ranked.retain(|(_, name, _)| seen.insert((self.made_by(name), values(name))));
+        ranked.truncate(LOOKED_AT);
+        let candidate = |(_, name, why)| self.candidate(name, why);
+        ranked.into_iter().map(candidate).collect()
+    }
+
+    /// Whether `name` is a vector brought to one length: only embeddings need that.
+    fn normalises(&self, name: &str) -> bool {
+        let by = |name: &str, at: usize| Some(self.writer.get(name)?.input.get(at)?.as_str());
+        let mut at = match self.operator(name) {
+            "LpNormalization" => return true,
+            "Div" => by(name, 1),
+            _ => None,
+        };
+        for _ in 0..LENGTHS.len() {
+            let Some(name) = at else { return false };
+            match self.operator(name) {
+                "ReduceL2" => return true,
+                "Sqrt"
+                    if by(name, 0).is_some_and(|n| self.operator(n).starts_with("ReduceSum")) =>
+                {
+                    return true;
+                }
+                operator if LENGTHS.contains(&operator) => at = by(name, 0),
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// Whether the layer that made `name` goes on with a bias or an activation in `next`.
@@ -267,9 +311,16 @@ impl<'g> View<'g> {
         self.through.get_key_value(name).map_or("", |(k, _)| *k)
     }
 
-    /// Any tensor that depends on the input, by name.
+    /// Any tensor that depends on the input, by name. Of integers it is the floats that they stand
+    /// for.
     pub fn chosen(&self, name: &str) -> Option<Candidate> {
         let known = self.through.contains_key(name) && self.shape(name).is_some();
+        let readers = self.readers.get(name).into_iter().flatten();
+        let mut floats = readers.filter(|n| n.op_type == "DequantizeLinear");
+        let name = match (self.operator(name), floats.next()) {
+            ("QuantizeLinear", Some(reader)) => reader.output.first()?,
+            _ => name,
+        };
         (known && name != self.input).then(|| self.candidate(name, "chosen"))
     }
 
@@ -345,11 +396,7 @@ impl<'g> View<'g> {
     /// The last map of its height and width.
     fn ends_a_stage(&self, name: &str) -> bool {
         let area = |n: &str| self.shape(n).map(|s| s.iter().skip(1).product::<usize>());
-        let readers = self
-            .graph
-            .node
-            .iter()
-            .filter(|n| n.input.iter().any(|i| i == name));
+        let readers = self.readers.get(name).into_iter().flatten();
         readers
             .flat_map(|n| &n.output)
             .all(|o| area(o) != area(name))
@@ -357,17 +404,9 @@ impl<'g> View<'g> {
 
     /// Multiply-accumulates and stored numbers of everything that `name` is computed from.
     fn cost(&self, name: &str) -> (u64, u64) {
-        let sizes: HashMap<&str, u64> = self
-            .graph
-            .initializer
-            .iter()
-            .map(|t| {
-                (
-                    t.name.as_str(),
-                    t.dims.iter().map(|&d| d.max(0) as u64).product(),
-                )
-            })
-            .collect();
+        let size = |t: &TensorProto| super::tensor::elements(t).unwrap_or(0);
+        let stored = self.graph.initializer.iter();
+        let sizes: HashMap<&str, u64> = stored.map(|t| (t.name.as_str(), size(t))).collect();
         let mut needed = HashSet::from([name]);
         let (mut macs, mut stored) = (0, HashSet::new());
         for node in self.graph.node.iter().rev() {
@@ -376,12 +415,12 @@ impl<'g> View<'g> {
             }
             needed.extend(tidy::reads(node));
             stored.extend(node.input.iter().filter(|i| sizes.contains_key(i.as_str())));
-            macs += self.macs(node).unwrap_or(0);
+            macs = self.macs(node).unwrap_or(0).saturating_add(macs);
         }
         let parameters = stored
             .iter()
-            .map(|i| sizes.get(i.as_str()).copied().unwrap_or(0))
-            .sum();
+            .filter_map(|i| sizes.get(i.as_str()))
+            .fold(0u64, |sum, n| sum.saturating_add(*n));
         (macs, parameters)
     }
 
@@ -391,13 +430,15 @@ impl<'g> View<'g> {
         }
         let shape = |at: usize| self.facts.get(node.input.get(at)?)?.shape.clone();
         let output = self.facts.get(node.output.first()?)?.shape.clone()?;
-        let product = |sides: &[usize]| sides.iter().map(|&d| d as u64).product::<u64>();
+        let product = |sides: &[usize]| sides.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
         let batch = *output.first()?.max(&1) as u64;
         let outputs = product(&output) / batch;
         Some(match node.op_type.as_str() {
-            "Conv" => outputs * product(shape(1)?.get(1..)?),
-            "ConvTranspose" => product(&shape(0)?) / batch * product(shape(1)?.get(1..)?),
-            _ => outputs * *shape(0)?.last()? as u64,
+            "Conv" => outputs.saturating_mul(product(shape(1)?.get(1..)?)),
+            "ConvTranspose" => {
+                (product(&shape(0)?) / batch).saturating_mul(product(shape(1)?.get(1..)?))
+            }
+            _ => outputs.saturating_mul(*shape(0)?.last()? as u64),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The graph up to the embedding, with the names and the shape that every encoder file has.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{
     AttributeProto, GraphProto, NodeProto, TensorShapeProto, TypeProto, ValueInfoProto,
@@ -88,11 +88,12 @@ pub fn cut(
         }
     };
     graph.output[0].name = last.clone();
-    let before = graph.node.clone();
+    let key = |n: &NodeProto| (n.op_type.clone(), n.output.first().cloned());
+    let before: Vec<_> = graph.node.iter().map(key).collect();
     tidy::prune(graph);
-    let kept = |n: &NodeProto| graph.node.iter().any(|k| k.output == n.output);
-    let gone = before.iter().filter(|n| !kept(n));
-    let gone = gone.map(|n| n.op_type.clone()).collect();
+    let kept: HashSet<_> = graph.node.iter().map(key).collect();
+    let gone = before.into_iter().filter(|n| !kept.contains(n));
+    let gone = gone.map(|(operator, _)| operator).collect();
     let input = graph
         .input
         .first()
@@ -201,5 +202,62 @@ fn ints(name: &str, values: &[i64]) -> AttributeProto {
         r#type: AttributeType::Ints as i32,
         ints: values.to_vec(),
         ..Default::default()
+    }
+}
+
+impl Layout {
+    /// How many channels a map or tokens of `shape`, without the batch, have.
+    pub fn channels(self, shape: &[usize]) -> usize {
+        let channels = match self {
+            Layout::First => shape.first(),
+            Layout::Last => shape.last(),
+        };
+        channels.copied().unwrap_or(1)
+    }
+}
+
+/// Where the channels of the map or of the tokens `name` are, by what they were computed with.
+pub fn layout(pool: Pool, graph: &GraphProto, name: &str) -> Layout {
+    if pool == Pool::Cls {
+        return Layout::Last;
+    }
+    let mut known: HashMap<&str, Layout> = HashMap::new();
+    for node in &graph.node {
+        let mut inputs = node
+            .input
+            .iter()
+            .filter_map(|i| known.get(i.as_str()).copied());
+        let found = match node.op_type.as_str() {
+            "Conv"
+            | "ConvTranspose"
+            | "MaxPool"
+            | "AveragePool"
+            | "BatchNormalization"
+            | "InstanceNormalization" => Layout::First,
+            "MatMul" | "Gemm" | "LayerNormalization" | "LSTM" | "GRU" => Layout::Last,
+            // Sizes have no channels, and what is expanded to them has its own.
+            "Shape" => continue,
+            "Transpose" => moved(node, inputs.next().unwrap_or(Layout::First)),
+            _ => match inputs.next() {
+                Some(layout) => layout,
+                None => continue,
+            },
+        };
+        known.extend(node.output.iter().map(|o| (o.as_str(), found)));
+    }
+    known.get(name).copied().unwrap_or(Layout::First)
+}
+
+/// Where a Transpose moves the channels to.
+fn moved(node: &NodeProto, from: Layout) -> Layout {
+    let order = node.attribute.iter().find(|a| a.name == "perm");
+    let order = order.map_or(&[][..], |a| &a.ints);
+    let channels = match from {
+        Layout::First => 1,
+        Layout::Last => order.len() as i64 - 1,
+    };
+    match order.iter().position(|&d| d == channels) {
+        Some(1) => Layout::First,
+        _ => Layout::Last,
     }
 }

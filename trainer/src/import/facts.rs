@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Context;
-use tract_onnx::pb::{GraphProto, ModelProto, ValueInfoProto};
+use tract_onnx::pb::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::{Factoid, InferenceModelExt};
 use tract_onnx::tract_hir::internal::{DimLike, Framework};
@@ -20,9 +20,53 @@ pub struct Fact {
     pub value: Option<Arc<Tensor>>,
 }
 
+/// What the importer does not compute with: half a gibibyte of floats.
+const LARGEST: usize = 1 << 27;
+
+/// A tensor that would not fit.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "its tensor `{0}` would have {1} values, more than the 134,217,728 that are computed with: choose smaller sizes with --shape, or the file is damaged"
+)]
+pub struct TooLarge(String, u128);
+
+/// Stored sizes that a node makes a tensor of. The runtime would take the memory before anybody
+/// could ask how much it is.
+fn within_limits(model: &ModelProto) -> Result<(), TooLarge> {
+    let graph = model.graph.iter();
+    let stored: HashMap<&str, &TensorProto> = graph
+        .clone()
+        .flat_map(|g| &g.initializer)
+        .map(|t| (t.name.as_str(), t))
+        .collect();
+    for node in graph.flat_map(|g| &g.node) {
+        let sizes = match node.op_type.as_str() {
+            "ConstantOfShape" => node.input.first(),
+            "Expand" | "Tile" => node.input.get(1),
+            // From, to, step.
+            "Range" => node.input.get(1),
+            _ => continue,
+        };
+        let Some(sizes) = sizes.and_then(|s| stored.get(s.as_str())) else {
+            continue;
+        };
+        let (_, sizes) = crate::graph::floats(sizes).unwrap_or_default();
+        let values = sizes.iter().fold(1.0, |n, d| n * f64::from(d.max(1.0)));
+        if values > LARGEST as f64 {
+            let output = node.output.first().cloned().unwrap_or_default();
+            return Err(TooLarge(output, values as u128));
+        }
+    }
+    Ok(())
+}
+
+/// Numbers in a constant that is looked at.
+const SMALL: usize = 4096;
+
 /// The facts by name, for an input of `shape` (batch included).
 pub fn facts(model: &ModelProto, shape: &[usize]) -> anyhow::Result<HashMap<String, Fact>> {
-    guarded(|| {
+    within_limits(model)?;
+    let found = guarded(|| {
         let parsed = framework().parse(model, None)?;
         let mut graph = parsed.model;
         let source = graph.input_outlets()?.first().copied();
@@ -36,26 +80,47 @@ pub fn facts(model: &ModelProto, shape: &[usize]) -> anyhow::Result<HashMap<Stri
             let fact = graph.outlet_fact(outlet);
             let dims = fact.as_ref().ok().and_then(|f| f.shape.concretize());
             let shape = dims.and_then(|d| d.iter().map(|d| d.to_usize().ok()).collect());
+            // Weights are values too, and would be held once more.
             let value = fact.ok().and_then(|f| f.value.concretize());
+            let value = value.filter(|v| v.len() <= SMALL);
             (name, Fact { shape, value })
         });
-        Ok(known.collect())
-    })
+        Ok(known.collect::<HashMap<String, Fact>>())
+    })?;
+    let values = |f: &Fact| {
+        let sizes = f.shape.iter().flatten();
+        sizes.fold(1u128, |n, &d| n.saturating_mul(d as u128))
+    };
+    let sizes = found.iter().map(|(name, fact)| (name, values(fact)));
+    match sizes.max_by_key(|(_, values)| *values) {
+        Some((name, values)) if values > LARGEST as u128 => {
+            Err(TooLarge(name.clone(), values).into())
+        }
+        _ => Ok(found),
+    }
 }
 
 /// Tract as it reads somebody else's files: shapes that they store for another batch are not held
 /// against it.
 pub fn framework() -> tract_onnx::Onnx {
-    tract_onnx::onnx()
+    let mut onnx = tract_onnx::onnx()
         .with_ignore_value_info(true)
-        .with_ignore_output_shapes(true)
+        .with_ignore_output_shapes(true);
+    // Control flow never becomes part of an encoder. Where it stands in the head, its graphs need
+    // not be understood.
+    for operator in FLOW {
+        onnx.op_register.0.remove(operator);
+    }
+    onnx
 }
+
+const FLOW: [&str; 3] = ["If", "Loop", "Scan"];
 
 /// Whether tract knows an operator by its name.
 pub fn known(operator: &str) -> bool {
     thread_local! {
         static NAMES: HashSet<String> =
-            tract_onnx::onnx().op_register.0.keys().cloned().collect();
+            framework().op_register.0.keys().cloned().collect();
     }
     NAMES.with(|names| names.contains(operator))
 }
@@ -76,9 +141,10 @@ pub fn evaluate(model: &ModelProto, names: &[String]) -> Vec<Option<Tensor>> {
         for node in graph.node.iter().rev() {
             if node.output.iter().any(|o| needed.contains(o.as_str())) {
                 needed.extend(node.input.iter().map(String::as_str));
-                part.node.insert(0, node.clone());
+                part.node.push(node.clone());
             }
         }
+        part.node.reverse();
         let stored = graph.initializer.iter();
         part.initializer = stored
             .filter(|t| needed.contains(t.name.as_str()))

@@ -1,8 +1,10 @@
 //! What a graph takes: one tensor of numbers with a batch in front.
 
-use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, tensor_proto::DataType};
+use std::collections::{HashMap, HashSet};
 
-use super::{cut, tidy};
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto::DataType};
+
+use super::{cut, tensor, tidy};
 
 /// The one input of a graph.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +43,7 @@ pub enum InputError {
     /// None or several.
     #[error(
         "it has {} inputs ({}): an encoder takes one; export the part that takes one signal",
-        .0.len(), .0.join(", ")
+        .0.len(), some(.0)
     )]
     Number(Vec<String>),
     /// Tokens.
@@ -81,6 +83,12 @@ pub enum InputError {
     TooLarge(usize),
 }
 
+/// The first few names.
+fn some(names: &[String]) -> String {
+    let more = if names.len() > 8 { ", ..." } else { "" };
+    names[..names.len().min(8)].join(", ") + more
+}
+
 /// 2048 x 2048 of one channel, 1182 x 1182 of three.
 const LARGEST: usize = 1 << 22;
 
@@ -89,8 +97,12 @@ impl Input {
     pub fn of(graph: &GraphProto, asked: Option<&[usize]>) -> Result<Input, InputError> {
         use tract_onnx::pb::tensor_shape_proto::dimension::Value;
         use tract_onnx::pb::type_proto::Value::TensorType;
-        let stored = |name: &str| graph.initializer.iter().any(|t| t.name == name);
-        let inputs: Vec<_> = graph.input.iter().filter(|i| !stored(&i.name)).collect();
+        let stored: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+        let inputs = graph
+            .input
+            .iter()
+            .filter(|i| !stored.contains(i.name.as_str()));
+        let inputs: Vec<_> = inputs.collect();
         let [input] = inputs[..] else {
             return Err(InputError::Number(
                 inputs.iter().map(|i| i.name.clone()).collect(),
@@ -195,9 +207,17 @@ impl Input {
         if self.kind != Kind::Float {
             let (float, old) = (format!("{}.float", self.name), self.name.clone());
             let (operator, inputs, attribute) = match self.kind {
-                Kind::Quantised { .. } => {
-                    let reader = dequantiser(graph, &old).map(|n| n.input[1..].to_vec());
-                    let inputs = [vec![float.clone()], reader.unwrap_or_default()].concat();
+                Kind::Quantised {
+                    scale,
+                    zero_point,
+                    signed,
+                } => {
+                    let stored = |part: &str| format!("{old}.{part}");
+                    let inputs = vec![float.clone(), stored("scale"), stored("zero_point")];
+                    graph.initializer.extend([
+                        tensor::of_floats(&inputs[1], &[], &[scale]),
+                        tensor::of_byte(&inputs[2], zero_point as i32, signed),
+                    ]);
                     ("QuantizeLinear", inputs, vec![])
                 }
                 _ => {
@@ -222,38 +242,57 @@ impl Input {
 
 /// What integers at the input stand for.
 fn integers(graph: &GraphProto, name: &str, signed: bool) -> Kind {
-    let number = |name: &String| {
-        let tensor = graph.initializer.iter().find(|t| &t.name == name)?;
+    let stored: HashMap<&str, &TensorProto> = graph
+        .initializer
+        .iter()
+        .map(|t| (t.name.as_str(), t))
+        .collect();
+    let number = |name: Option<&String>| {
+        let tensor = stored.get(name?.as_str())?;
         crate::graph::floats(tensor)?.1.first().copied()
     };
     let found = dequantiser(graph, name);
-    let scale = found.and_then(|n| number(n.input.get(1)?));
-    match scale {
+    let scale = found.and_then(|n| number(n.input.get(1)));
+    let zero_point = found.and_then(|n| number(n.input.get(2)));
+    match scale.filter(|s| *s > 0.0) {
         Some(scale) => Kind::Quantised {
             scale,
-            zero_point: found.and_then(|n| number(n.input.get(2)?)).unwrap_or(0.0),
+            zero_point: zero_point.unwrap_or(0.0),
+            signed,
+        },
+        // As they are.
+        None if signed => Kind::Quantised {
+            scale: 1.0,
+            zero_point: 0.0,
             signed,
         },
         None => Kind::Bytes,
     }
 }
 
-/// The DequantizeLinear that reads an input, behind nodes that only move values.
-fn dequantiser<'g>(graph: &'g GraphProto, name: &str) -> Option<&'g NodeProto> {
-    let mut at = name;
-    loop {
-        let reader = graph
-            .node
-            .iter()
-            .find(|n| n.input.first().is_some_and(|i| i == at))?;
-        match reader.op_type.as_str() {
-            "DequantizeLinear" => return Some(reader),
+/// The first node that reads an input and says what its integers stand for, behind nodes that only
+/// move values. The graph is in running order.
+fn dequantiser<'g>(graph: &'g GraphProto, name: &'g str) -> Option<&'g NodeProto> {
+    let mut same = HashSet::from([name]);
+    for node in &graph.node {
+        if !node
+            .input
+            .first()
+            .is_some_and(|i| same.contains(i.as_str()))
+        {
+            continue;
+        }
+        match node.op_type.as_str() {
             "Reshape" | "Transpose" | "Squeeze" | "Unsqueeze" | "Identity" => {
-                at = reader.output.first()?;
+                same.extend(node.output.first().map(String::as_str));
             }
-            _ => return None,
+            // Values, scale and zero point come first in all of them.
+            "DequantizeLinear" | "QGemm" => return Some(node),
+            operator if operator.starts_with("QLinear") => return Some(node),
+            _ => {}
         }
     }
+    None
 }
 
 /// The first node that a runtime without control flow can't run.

@@ -19,6 +19,12 @@ pub enum OpenError {
     /// The file can't be read.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// Nothing.
+    #[error("there is no such file")]
+    Missing,
+    /// A folder.
+    #[error("it is a folder: name the .onnx file in it")]
+    Folder,
     /// Something else with a known beginning.
     #[error("it is {0}")]
     Another(&'static str),
@@ -32,7 +38,7 @@ pub enum OpenError {
     #[error("it is of opset {0}; opset 7 or later is read: export it again")]
     Opset(i64),
     /// More than an ONNX file holds.
-    #[error("its weights take {} GiB, more than the 2 GiB that an ONNX file holds: take a smaller encoder", .0 >> 30)]
+    #[error("it takes {} GiB with its weights, and an ONNX file holds less than 2 GiB: take a smaller encoder", .0 >> 30)]
     TooLarge(u64),
     /// Weights beside the model that are not there.
     #[error("the weights `{tensor}` are in {}, which {why}", file.display())]
@@ -53,7 +59,14 @@ pub enum OpenError {
 
 /// Reads a model; weights in other files are taken in.
 pub fn open(path: &Path) -> Result<ModelProto, OpenError> {
-    let size = std::fs::metadata(path)?.len();
+    let found = std::fs::metadata(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => OpenError::Missing,
+        _ => e.into(),
+    })?;
+    if found.is_dir() {
+        return Err(OpenError::Folder);
+    }
+    let size = found.len();
     if size > LARGEST {
         return Err(OpenError::TooLarge(size));
     }
@@ -63,7 +76,14 @@ pub fn open(path: &Path) -> Result<ModelProto, OpenError> {
     drop(bytes);
     let folder = path.parent().unwrap_or(Path::new(""));
     take_in(&mut model, folder, LARGEST - size)?;
-    let tensors = model.graph.iter().flat_map(|g| &g.initializer);
+    let tensors = model.graph.iter().flat_map(|g| {
+        g.initializer.iter().chain(
+            g.node
+                .iter()
+                .flat_map(|n| &n.attribute)
+                .filter_map(|a| a.t.as_ref()),
+        )
+    });
     match tensors.into_iter().find(|t| !tensor::is_whole(t)) {
         Some(damaged) => Err(OpenError::Weights(damaged.name.clone())),
         None => Ok(model),
@@ -155,7 +175,7 @@ fn external(tensor: &mut TensorProto, folder: &Path, left: &mut u64) -> Result<(
         Some(e) => e
             .value
             .parse()
-            .map_err(|_| fault("is named with a broken offset")),
+            .map_err(|_| fault("is named with a broken offset or length")),
         None => Ok(0u64),
     };
     let (offset, stated) = (number("offset")?, number("length")?);

@@ -24,12 +24,9 @@ pub fn bytes_needed(tensor: &TensorProto) -> Option<u64> {
     elements(tensor)?.checked_mul(element(tensor)?)
 }
 
-/// Whether it has as many numbers as its shape asks for. What is no array of numbers is left to
-/// those who read it.
+/// Whether it has as many numbers as its shape asks for. Of texts and of numbers that share a byte
+/// there are no more than there can be; the rest is left to those who read them.
 pub fn is_whole(tensor: &TensorProto) -> bool {
-    if element(tensor).is_none() {
-        return elements(tensor).is_some();
-    }
     let lists = [
         tensor.float_data.len(),
         tensor.int32_data.len(),
@@ -38,6 +35,10 @@ pub fn is_whole(tensor: &TensorProto) -> bool {
         tensor.uint64_data.len(),
     ];
     let listed: usize = lists.iter().sum();
+    if element(tensor).is_none() {
+        let most = listed + tensor.string_data.len() + 2 * tensor.raw_data.len();
+        return elements(tensor).is_some_and(|n| n <= most as u64);
+    }
     match tensor.raw_data.is_empty() {
         false => bytes_needed(tensor) == Some(tensor.raw_data.len() as u64),
         true => elements(tensor) == Some(listed as u64),
@@ -62,6 +63,21 @@ pub fn of_ints(name: &str, dims: &[i64], values: &[i64]) -> TensorProto {
         dims: dims.to_vec(),
         data_type: DataType::Int64 as i32,
         raw_data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        ..Default::default()
+    }
+}
+
+/// One int8 or uint8.
+pub fn of_byte(name: &str, value: i32, signed: bool) -> TensorProto {
+    let kind = if signed {
+        DataType::Int8
+    } else {
+        DataType::Uint8
+    };
+    TensorProto {
+        name: name.into(),
+        data_type: kind as i32,
+        int32_data: vec![value],
         ..Default::default()
     }
 }

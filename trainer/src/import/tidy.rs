@@ -2,7 +2,7 @@
 //! behind taken out, floats of 32 bits, the operators of quantised files written as
 //! QuantizeLinear and DequantizeLinear around float ones.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto::DataType,
@@ -10,7 +10,7 @@ use tract_onnx::pb::{
 use tract_onnx::prelude::{DatumType, Tensor};
 
 use super::facts::{self, Fact};
-use super::{quantised, tensor};
+use super::{norms, quantised, tensor};
 
 /// What was done, for the report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -72,25 +72,58 @@ pub fn order(graph: &mut GraphProto) -> Result<(), GraphFault> {
             });
         }
     }
-    let mut waiting = nodes;
-    while !waiting.is_empty() {
-        let before = waiting.len();
-        let mut later = Vec::new();
-        for node in waiting {
-            match reads(&node).into_iter().all(|i| ready.contains(i)) {
-                true => {
-                    ready.extend(node.output.iter().cloned());
-                    graph.node.push(node);
+    graph.node = sorted(nodes)?;
+    Ok(())
+}
+
+/// Writers before readers, and as the file has them where that is open.
+fn sorted(nodes: Vec<NodeProto>) -> Result<Vec<NodeProto>, GraphFault> {
+    let writers: HashMap<&str, usize> = nodes
+        .iter()
+        .enumerate()
+        .flat_map(|(at, n)| n.output.iter().map(move |o| (o.as_str(), at)))
+        .filter(|(name, _)| !name.is_empty())
+        .collect();
+    let before = |node: &NodeProto| -> Vec<usize> {
+        let inputs = reads(node).into_iter().rev();
+        inputs.filter_map(|i| writers.get(i).copied()).collect()
+    };
+    #[derive(Clone, Copy, PartialEq)]
+    enum State {
+        New,
+        Open,
+        Done,
+    }
+    let mut state = vec![State::New; nodes.len()];
+    let mut order = Vec::with_capacity(nodes.len());
+    // A stack of its own: a chain may be longer than the thread's stack is deep.
+    let mut stack = Vec::new();
+    for first in 0..nodes.len() {
+        stack.push(first);
+        while let Some(&at) = stack.last() {
+            if state[at] == State::New {
+                state[at] = State::Open;
+                for needed in before(&nodes[at]) {
+                    match state[needed] {
+                        State::New => stack.push(needed),
+                        State::Open => return Err(GraphFault::Circle),
+                        State::Done => {}
+                    }
                 }
-                false => later.push(node),
+                continue;
+            }
+            stack.pop();
+            if state[at] == State::Open {
+                state[at] = State::Done;
+                order.push(at);
             }
         }
-        if later.len() == before {
-            return Err(GraphFault::Circle);
-        }
-        waiting = later;
     }
-    Ok(())
+    let mut nodes: Vec<Option<NodeProto>> = nodes.into_iter().map(Some).collect();
+    Ok(order
+        .into_iter()
+        .filter_map(|at| nodes[at].take())
+        .collect())
 }
 
 /// A Constant node whose value is a tensor of numbers.
@@ -173,11 +206,13 @@ impl<'m> Tidy<'m> {
     }
 
     /// All steps that do not need shapes.
-    pub fn run(&mut self) {
+    ///
+    /// `wanted` is a tensor that stays, whatever could be folded over it.
+    pub fn run(&mut self, wanted: Option<&str>) {
         self.widen();
         self.done.quantised = quantised::to_float(self.graph());
         self.remove_leftovers();
-        self.fold_batch_norms();
+        self.done.batch_norms = norms::fold(self.graph(), wanted);
     }
 
     /// Floats of 16 and 64 bits become 32, stored ones and computed ones.
@@ -214,7 +249,7 @@ impl<'m> Tidy<'m> {
     /// Dropout, Identity, and casts of floats to floats.
     fn remove_leftovers(&mut self) {
         let outputs: HashSet<String> = self.graph().output.iter().map(|o| o.name.clone()).collect();
-        let floats = self.floats();
+        let (floats, uses) = (self.floats(), uses(self.graph()));
         let mut gone: HashMap<String, String> = HashMap::new();
         let mut removed = 0;
         let mut kept = Vec::new();
@@ -224,8 +259,10 @@ impl<'m> Tidy<'m> {
                     input.clone_from(name);
                 }
             }
+            let mask = node.output.get(1).is_some_and(|m| uses.contains_key(m));
             let same = match node.op_type.as_str() {
-                "Identity" | "Dropout" => true,
+                "Identity" => true,
+                "Dropout" => !mask,
                 "Cast" => {
                     let float = node
                         .attribute
@@ -270,53 +307,6 @@ impl<'m> Tidy<'m> {
         nodes.flat_map(|n| n.output.iter().cloned()).collect()
     }
 
-    /// scale * (x - mean) / sqrt(variance + epsilon) + bias as part of the weights before it.
-    fn fold_batch_norms(&mut self) {
-        let uses = uses(self.graph());
-        while let Some((norm, before)) = self.foldable(&uses) {
-            let graph = self.graph();
-            let norm = graph.node.remove(norm);
-            if !fold(graph, before, &norm) {
-                // Seen as foldable and not folded can't be; leave the rest as it is.
-                graph.node.insert(before + 1, norm);
-                return;
-            }
-            self.done.batch_norms += 1;
-        }
-    }
-
-    /// The first batch norm behind a layer of which nobody else reads the output.
-    fn foldable(&self, uses: &HashMap<String, usize>) -> Option<(usize, usize)> {
-        let graph = self.model.graph.as_ref()?;
-        let stored = |name: Option<&String>| {
-            name.is_some_and(|n| {
-                graph
-                    .initializer
-                    .iter()
-                    .any(|t| &t.name == n && is_float(t))
-            })
-        };
-        let norms = graph.node.iter().enumerate();
-        let mut norms = norms.filter(|(_, n)| n.op_type == "BatchNormalization");
-        norms.find_map(|(at, norm)| {
-            let input = norm.input.first()?;
-            let before = graph.node.iter().position(|n| n.output.contains(input))?;
-            let layer = &graph.node[before];
-            let plain = layer.op_type == "Conv"
-                || (layer.op_type == "Gemm"
-                    && number(layer, "alpha", 1.0) == 1.0
-                    && number(layer, "beta", 1.0) == 1.0);
-            let alone = uses.get(input) == Some(&1);
-            let known = (1..=4).all(|i| stored(norm.input.get(i)))
-                && stored(layer.input.get(1))
-                && layer
-                    .input
-                    .get(2)
-                    .is_none_or(|b| b.is_empty() || stored(Some(b)));
-            (plain && alone && known && before < at).then_some((at, before))
-        })
-    }
-
     /// Works out what does not depend on the input, and reshapes that a fixed input fixes. `own`
     /// are the facts at the file's own batch, `others` at two more; `free` makes reshapes keep
     /// whatever batch there is.
@@ -326,18 +316,13 @@ impl<'m> Tidy<'m> {
         others: [&HashMap<String, Fact>; 2],
         free: bool,
     ) {
-        let stored: HashSet<String> = self
-            .graph()
-            .initializer
-            .iter()
-            .map(|t| t.name.clone())
-            .collect();
-        let mut constant = stored.clone();
+        let stored = &self.graph().initializer;
+        let mut constant: HashSet<String> = stored.iter().map(|t| t.name.clone()).collect();
         let mut frontier = Vec::new();
         for node in &self.graph().node {
             let keep = matches!(node.op_type.as_str(), "DequantizeLinear" | "Constant")
                 || node.op_type.starts_with("Random")
-                || inner(node).next().is_some();
+                || !facts::known(&node.op_type);
             let known = !node.input.is_empty()
                 && reads(node)
                     .iter()
@@ -348,7 +333,7 @@ impl<'m> Tidy<'m> {
             }
         }
         let values = facts::evaluate(self.model, &frontier);
-        let mut found: HashMap<String, TensorProto> = frontier
+        let mut found: BTreeMap<String, TensorProto> = frontier
             .iter()
             .zip(values)
             .filter_map(|(name, value)| Some((name.clone(), to_proto(name, &value?)?)))
@@ -368,14 +353,21 @@ impl<'m> Tidy<'m> {
                 found.insert(name.clone(), proto);
             }
         }
-        self.done.constants = found.len();
         let graph = self.graph();
+        let mut gone = HashSet::new();
         graph.node.retain(|n| {
-            !n.output
-                .iter()
-                .all(|o| o.is_empty() || found.contains_key(o))
+            let outputs = || n.output.iter().filter(|o| !o.is_empty());
+            let worked_out = outputs().all(|o| found.contains_key(o));
+            if worked_out {
+                gone.extend(outputs().cloned());
+            }
+            !worked_out
         });
+        // What a node with several outputs still writes is not stored as well.
+        found.retain(|name, _| gone.contains(name));
+        let constants = found.len();
         graph.initializer.extend(found.into_values());
+        self.done.constants = constants;
         if free {
             self.fix_reshapes(own);
         }
@@ -431,100 +423,14 @@ pub fn prune(graph: &mut GraphProto) {
     }
     kept.reverse();
     graph.node = kept;
-    graph.initializer.retain(|t| needed.contains(&t.name));
     // Old files list stored tensors among the inputs.
     let stored: HashSet<&String> = graph.initializer.iter().map(|t| &t.name).collect();
     graph.input.retain(|i| !stored.contains(&i.name));
+    graph.initializer.retain(|t| needed.contains(&t.name));
     graph.value_info.clear();
     graph
         .sparse_initializer
         .retain(|s| s.values.as_ref().is_some_and(|v| needed.contains(&v.name)));
-}
-
-fn is_float(tensor: &TensorProto) -> bool {
-    tensor.data_type == DataType::Float as i32
-}
-
-fn number(node: &NodeProto, name: &str, default: f32) -> f32 {
-    let found = node.attribute.iter().find(|a| a.name == name);
-    found.map_or(default, |a| a.f)
-}
-
-/// Folds `norm` into the node at `before`; false where their sizes do not fit.
-fn fold(graph: &mut GraphProto, before: usize, norm: &NodeProto) -> bool {
-    let values = |graph: &GraphProto, name: &str| -> Option<(Vec<i64>, Vec<f32>)> {
-        let tensor = graph.initializer.iter().find(|t| t.name == name)?;
-        let (_, values) = crate::graph::floats(tensor)?;
-        Some((tensor.dims.clone(), values))
-    };
-    let list = |at: usize| values(graph, norm.input.get(at)?).map(|(_, v)| v);
-    let (Some(gamma), Some(beta), Some(mean), Some(variance)) =
-        (list(1), list(2), list(3), list(4))
-    else {
-        return false;
-    };
-    let layer = graph.node[before].clone();
-    let Some((dims, mut weights)) = values(graph, &layer.input[1]) else {
-        return false;
-    };
-    let channels = gamma.len();
-    let transposed = layer
-        .attribute
-        .iter()
-        .any(|a| a.name == "transB" && a.i != 0);
-    let columns = layer.op_type == "Gemm" && !transposed;
-    let outputs = if columns { dims.last() } else { dims.first() };
-    let lists = [&beta, &mean, &variance];
-    if outputs != Some(&(channels as i64))
-        || lists.iter().any(|l| l.len() != channels)
-        || channels == 0
-    {
-        return false;
-    }
-    let bias = match layer.input.get(2).filter(|b| !b.is_empty()) {
-        Some(name) => values(graph, name).map(|(_, v)| v),
-        None => Some(vec![0.0; channels]),
-    };
-    let Some(mut bias) = bias.filter(|b| b.len() == channels) else {
-        return false;
-    };
-    let epsilon = number(norm, "epsilon", 1e-5);
-    let scale: Vec<f32> = gamma
-        .iter()
-        .zip(&variance)
-        .map(|(g, v)| (f64::from(*g) / (f64::from(*v) + f64::from(epsilon)).sqrt()) as f32)
-        .collect();
-    let filter = weights.len() / channels;
-    for (i, weight) in weights.iter_mut().enumerate() {
-        *weight *= scale[if columns { i % channels } else { i / filter }];
-    }
-    for c in 0..channels {
-        bias[c] = (bias[c] - mean[c]) * scale[c] + beta[c];
-    }
-    // Others may share the stored tensors: these are new ones.
-    let output = norm.output[0].clone();
-    let names = ["weight", "bias"].map(|part| format!("{output}.{part}"));
-    graph
-        .initializer
-        .push(tensor::of_floats(&names[0], &dims, &weights));
-    graph
-        .initializer
-        .push(tensor::of_floats(&names[1], &[channels as i64], &bias));
-    let node = &mut graph.node[before];
-    node.input.truncate(1);
-    node.input.extend(names);
-    node.output = vec![output];
-    let old = [
-        &layer.input[1],
-        layer.input.get(2).unwrap_or(&layer.input[1]),
-    ];
-    let unread: Vec<String> = old
-        .into_iter()
-        .filter(|name| !graph.node.iter().any(|n| reads(n).contains(&name.as_str())))
-        .cloned()
-        .collect();
-    graph.initializer.retain(|t| !unread.contains(&t.name));
-    true
 }
 
 /// A stored tensor of what tract worked out; `None` for types that graphs here do not need.

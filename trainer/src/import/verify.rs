@@ -1,13 +1,16 @@
 //! Whether the encoder still computes what the file did: both run on the same inputs, through
 //! tract and, where its library is there, through ONNX Runtime.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tract_onnx::pb::{ModelProto, ValueInfoProto};
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::Framework;
@@ -33,18 +36,16 @@ pub fn random(values: usize, count: usize, range: Option<[f32; 2]>) -> Vec<Vec<f
         .collect()
 }
 
-/// The tensor of the file that the embedding is compared with.
-pub struct Original<'m> {
-    /// As it was read.
-    pub model: &'m ModelProto,
+/// The file up to the tensor that the embedding is compared with.
+pub struct Original {
+    /// With that tensor as its only output.
+    pub model: ModelProto,
     /// What it takes.
-    pub input: &'m Input,
-    /// Its tensor.
-    pub tensor: &'m str,
-    /// Where that holds integers: scale and zero point.
+    pub input: Input,
+    /// Where the tensor holds integers: scale and zero point.
     pub dequantise: Option<[f32; 2]>,
     /// Its sizes behind the batch.
-    pub shape: &'m [usize],
+    pub shape: Vec<usize>,
     /// What the encoder does to it besides.
     pub pool: Option<(Pool, Layout)>,
 }
@@ -58,29 +59,16 @@ pub type Differences = BTreeMap<&'static str, f32>;
 /// # Errors
 /// Where nothing can run the original or the encoder.
 pub fn differences(
-    original: &Original,
+    original: Original,
     encoder: &ModelProto,
     batch: Option<usize>,
     inputs: &[Vec<f32>],
     library: &Library,
 ) -> anyhow::Result<Verified> {
-    let integers: Vec<Vec<f32>> = inputs.iter().map(|i| original.input.integers(i)).collect();
-    let before = original.with_output();
-    let by_tract = runs_one_by_one(&before, original.input, &integers);
-    let by_ort = match library.name() {
-        Some(_) => Some(original.by_onnxruntime(&before, &integers, library)),
-        None => None,
-    };
-    drop(before);
-    let reference = match (by_ort, by_tract) {
-        (Some(Ok(rows)), _) => rows,
-        (_, Ok(rows)) => rows,
-        (_, Err(why)) => return Err(why.context("the file itself does not run")),
-    };
-    let reference: Vec<Vec<f32>> = reference.into_iter().map(|r| original.pooled(r)).collect();
+    let sizes = original.input.sizes.clone();
+    let reference = original.reference(inputs, library)?;
     let mut found = Verified::default();
-    let sizes = &original.input.sizes;
-    let tract = guarded(|| batches(encoder, sizes, batch, inputs));
+    let tract = guarded(|| batches(encoder, &sizes, batch, inputs));
     match tract {
         Ok(rows) => {
             found.differences.insert("tract", worst(&reference, &rows)?);
@@ -89,7 +77,7 @@ pub fn differences(
     }
     if library.name().is_some() {
         let bytes = encoder.encode_to_vec();
-        match onnxruntime(&bytes, sizes, batch, inputs, library) {
+        match guarded(|| onnxruntime(&bytes, &sizes, batch, inputs, library)) {
             Ok(rows) => {
                 found
                     .differences
@@ -124,9 +112,10 @@ fn worst(reference: &[Vec<f32>], rows: &[Vec<f32>]) -> anyhow::Result<f32> {
     let lengths = |rows: &[Vec<f32>]| rows.iter().map(Vec::len).collect::<Vec<_>>();
     ensure!(
         lengths(reference) == lengths(rows),
-        "it gives {:?} values where the file gives {:?}",
-        lengths(rows).first(),
-        lengths(reference).first()
+        "{} inputs give {} values where the file gives {}",
+        reference.len(),
+        lengths(rows).iter().sum::<usize>(),
+        lengths(reference).iter().sum::<usize>()
     );
     let scale = reference
         .iter()
@@ -142,48 +131,71 @@ fn worst(reference: &[Vec<f32>], rows: &[Vec<f32>]) -> anyhow::Result<f32> {
     }))
 }
 
-impl Original<'_> {
-    /// The file with that tensor as its only output.
-    fn with_output(&self) -> ModelProto {
-        let mut model = self.model.clone();
-        if let Some(graph) = model.graph.as_mut() {
-            graph.output = vec![ValueInfoProto {
-                name: self.tensor.into(),
-                ..Default::default()
-            }];
-            graph.value_info.clear();
-            super::tidy::prune(graph);
-        }
-        model
+impl Original {
+    /// The embeddings by whichever runtime runs the file. Its weights go as soon as they can: the
+    /// encoder's are in memory too.
+    fn reference(
+        mut self,
+        inputs: &[Vec<f32>],
+        library: &Library,
+    ) -> anyhow::Result<Vec<Vec<f32>>> {
+        let integers: Vec<Vec<f32>> = inputs.iter().map(|i| self.input.integers(i)).collect();
+        let by_ort = match library.name() {
+            Some(_) => self.by_onnxruntime(&integers, library).ok(),
+            None => None,
+        };
+        let model = std::mem::take(&mut self.model);
+        let foreign = model
+            .graph
+            .iter()
+            .flat_map(|g| &g.node)
+            .find(|n| !facts::known(&n.op_type));
+        let foreign = foreign.map(|n| n.op_type.clone());
+        let rows = match (by_ort, foreign) {
+            (Some(rows), _) => rows,
+            (None, Some(operator)) if library.name().is_none() => bail!(
+                "it can't be held against the file, as tract does not know its {operator}: let ORT_DYLIB_PATH name ONNX Runtime's library (pip install onnxruntime)"
+            ),
+            (None, _) => {
+                one_by_one(model, &self.input, &integers).context("the file itself does not run")?
+            }
+        };
+        rows.into_iter().map(|r| self.pooled(r)).collect()
     }
 
     fn by_onnxruntime(
         &self,
-        before: &ModelProto,
         inputs: &[Vec<f32>],
         library: &Library,
     ) -> anyhow::Result<Vec<Vec<f32>>> {
-        let mut session = library.open(&before.encode_to_vec())?;
-        let shape = self.input.shape(self.input.batch.unwrap_or(1));
-        let row = |input: &Vec<f32>| library.run(&mut session, &shape, input, self.input.kind);
+        let mut session = library.open(&self.model.encode_to_vec())?;
+        let batch = self.input.batch.unwrap_or(1);
+        let shape = self.input.shape(batch);
+        let row = |input: &Vec<f32>| {
+            let values =
+                library.run(&mut session, &shape, &input.repeat(batch), self.input.kind)?;
+            Ok(values[..values.len() / batch].to_vec())
+        };
         inputs.iter().map(row).collect()
     }
 
     /// The embedding from the tensor's values.
-    fn pooled(&self, mut values: Vec<f32>) -> Vec<f32> {
+    fn pooled(&self, mut values: Vec<f32>) -> anyhow::Result<Vec<f32>> {
+        let sizes: usize = self.shape.iter().product();
+        ensure!(
+            values.len() == sizes && sizes > 0,
+            "the file gives {} values where its shapes say {sizes}",
+            values.len()
+        );
         if let Some([scale, zero_point]) = self.dequantise {
             values
                 .iter_mut()
                 .for_each(|v| *v = (*v - zero_point) * scale);
         }
         let Some((pool, layout)) = self.pool else {
-            return values;
+            return Ok(values);
         };
-        let channels = match layout {
-            Layout::First => self.shape.first(),
-            Layout::Last => self.shape.last(),
-        };
-        let channels = channels.copied().unwrap_or(1);
+        let channels = layout.channels(&self.shape);
         let places = values.len() / channels.max(1);
         let value = |place: usize, channel: usize| match layout {
             Layout::First => values[channel * places + place],
@@ -193,12 +205,12 @@ impl Original<'_> {
             Pool::Mean => (0..places).map(|p| value(p, c)).sum::<f32>() / places as f32,
             Pool::Cls => value(0, c),
         };
-        (0..channels).map(of).collect()
+        Ok((0..channels).map(of).collect())
     }
 }
 
 impl Input {
-    /// What integers at the input can stand for; floats know no range.
+    /// Between which numbers inputs are that reach all that the file tells apart; floats know none.
     pub fn range(&self) -> Option<[f32; 2]> {
         match self.kind {
             Kind::Float => None,
@@ -207,14 +219,7 @@ impl Input {
                 scale,
                 zero_point,
                 signed,
-            } => {
-                let ends = if signed {
-                    [-128.0, 127.0]
-                } else {
-                    [0.0, 255.0]
-                };
-                Some(ends.map(|e| (e - zero_point) * scale))
-            }
+            } => Some(integers(signed).map(|edge| (edge - zero_point) * scale)),
         }
     }
 
@@ -228,16 +233,19 @@ impl Input {
                 zero_point,
                 signed,
             } => {
-                let [low, high] = if signed {
-                    [-128.0, 127.0]
-                } else {
-                    [0.0, 255.0]
-                };
+                let [low, high] = integers(signed);
                 let integer =
                     |v: &f32| ((v / scale).round_ties_even() + zero_point).clamp(low, high);
                 values.iter().map(integer).collect()
             }
         }
+    }
+}
+
+fn integers(signed: bool) -> [f32; 2] {
+    match signed {
+        true => [-128.0, 127.0],
+        false => [0.0, 255.0],
     }
 }
 
@@ -276,15 +284,16 @@ fn floats(value: &TValue) -> anyhow::Result<Vec<f32>> {
 }
 
 /// Each input by itself, in the batch that the file fixes (filled up with copies).
-fn runs_one_by_one(
-    model: &ModelProto,
+fn one_by_one(
+    model: ModelProto,
     input: &Input,
     inputs: &[Vec<f32>],
 ) -> anyhow::Result<Vec<Vec<f32>>> {
     guarded(|| {
         let batch = input.batch.unwrap_or(1);
         let shape = input.shape(batch);
-        let plan = prepare(model, Some((input.kind, &shape)))?;
+        let plan = prepare(&model, Some((input.kind, &shape)))?;
+        drop(model);
         let wanted = plan.model().input_fact(0)?.datum_type;
         let row = |values: &Vec<f32>| {
             let filled = values.repeat(batch);
@@ -317,7 +326,7 @@ fn batches(
             let values = floats(output.first().context("it has no output")?)?;
             rows.extend(
                 values
-                    .chunks(values.len() / batch)
+                    .chunks((values.len() / batch).max(1))
                     .take(chunk.len())
                     .map(<[f32]>::to_vec),
             );
@@ -341,7 +350,7 @@ fn onnxruntime(
             let values = library.run(&mut session, &shape, &filled(chunk, batch), Kind::Float)?;
             rows.extend(
                 values
-                    .chunks(values.len() / batch)
+                    .chunks((values.len() / batch).max(1))
                     .take(chunk.len())
                     .map(<[f32]>::to_vec),
             );
