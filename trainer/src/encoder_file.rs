@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use base64::Engine as _;
-use headstart::head::calibration::Calibration;
+use headstart::frontend::Settings;
+use headstart::onnx::{EncoderInfo, InfoError, PREFIX};
 use prost::Message;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tract_onnx::pb::ModelProto;
+
+pub use headstart::frontend::SensorSettings as SensorFrontend;
+pub use headstart::onnx::Background;
 
 /// An ONNX file that `headstart` wrote or imported.
 #[derive(Clone, Debug)]
@@ -44,44 +46,6 @@ pub struct GraphInput {
     pub channels_last: bool,
 }
 
-/// A window of a sensor: input\[c]\[t] = (counts\[t]\[c] * scale\[c] - mean\[c]) / std\[c].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SensorFrontend {
-    /// `sensor`.
-    pub kind: String,
-    /// Values a time step.
-    pub channels: usize,
-    /// Time steps a window.
-    pub window: usize,
-    /// Time steps between two windows.
-    pub hop: usize,
-    /// Time steps a second.
-    pub rate: f32,
-    /// Physical units per count, per channel.
-    pub scale: Vec<f32>,
-    /// In physical units, per channel.
-    pub mean: Vec<f32>,
-    /// In physical units, per channel.
-    pub std: Vec<f32>,
-}
-
-/// Background statistics, see contracts in FORMAT.md.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Background {
-    /// The mean raw embedding, D values.
-    pub mean: Vec<f32>,
-    /// r rows of D: makes both covariances of normalised embeddings diagonal.
-    pub projection: Vec<f32>,
-    /// r variances within a class, in the projection.
-    pub within: Vec<f32>,
-    /// r variances between classes, in the projection.
-    pub between: Vec<f32>,
-    /// The mean squared distance of a normalised embedding (norm 127) from its class's mean.
-    pub within_total: f32,
-    /// A table of [`headstart::head::calibration::LEN`] values, or none.
-    pub calibration: Vec<f32>,
-}
-
 /// Why a file is not an encoder.
 #[derive(Debug, thiserror::Error)]
 pub enum EncoderFileError {
@@ -92,17 +56,12 @@ pub enum EncoderFileError {
     #[error("not an ONNX file, or cut short")]
     NotOnnx(#[from] prost::DecodeError),
     /// ONNX, but not an encoder of ours.
-    #[error("the metadata has no `headstart.{0}`: not written by `headstart pretrain`")]
-    Missing(&'static str),
+    #[error(transparent)]
+    Info(#[from] InfoError),
     /// An input that is no picture, series or vector of known size.
     #[error("its input has no fixed shape of one to three dimensions besides the batch")]
     Input,
-    /// A metadata entry is not what it should be.
-    #[error("the metadata entry `headstart.{0}` is damaged: {1}")]
-    Damaged(&'static str, String),
 }
-
-const PREFIX: &str = "headstart.";
 
 impl EncoderFile {
     /// Reads and checks a file.
@@ -117,27 +76,10 @@ impl EncoderFile {
     }
 
     fn from_proto(proto: ModelProto, sha256: [u8; 32]) -> Result<Self, EncoderFileError> {
-        let mut entries: BTreeMap<String, String> = proto
-            .metadata_props
-            .iter()
-            .filter_map(|p| Some((p.key.strip_prefix(PREFIX)?.to_owned(), p.value.clone())))
-            .collect();
-        let mut take =
-            |key: &'static str| entries.remove(key).ok_or(EncoderFileError::Missing(key));
-        let frontend = SensorFrontend::parse(&take("frontend")?)?;
-        let embedding_step = parse_step(&take("embedding_scale")?)?;
-        let space_id = parse_hex(&take("space_id")?)?;
-        let background = take("background")
-            .ok()
-            .map(|text| Background::parse(&text))
-            .transpose()?;
-        let within_total = take("within_total").ok();
-        let background = background.map(|b| b.with_total(within_total.as_deref()));
-        let calibration = take("calibration").ok();
-        let background = match (background, calibration) {
-            (Some(background), Some(text)) => Some(background.with_calibration(&text)?),
-            (background, _) => background,
-        };
+        let entries = proto.metadata_props.iter();
+        let info = EncoderInfo::from_entries(entries.map(|p| (p.key.as_str(), p.value.as_str())))?;
+        let Settings::Sensor(frontend) = info.frontend;
+        let step = info.embedding_step;
         let input = GraphInput {
             dims: vec![frontend.channels, frontend.window],
             shape: [1, frontend.window, frontend.channels],
@@ -147,17 +89,15 @@ impl EncoderFile {
             proto,
             input,
             frontend,
-            background,
+            background: info.background,
             centre: None,
-            embedding_step,
-            space_id,
-            provenance: entries,
+            embedding_step: step.ok_or(InfoError::Missing("embedding_scale"))?,
+            space_id: info.space_id,
+            provenance: info.provenance,
             sha256,
         })
     }
-}
 
-impl EncoderFile {
     /// Somebody else's network as it is: its input is numbers up to `largest` in size, and nothing is
     /// known of its background. An encoder of ours is read as such.
     pub fn plain(bytes: &[u8], largest: f32) -> Result<Self, EncoderFileError> {
@@ -171,7 +111,6 @@ impl EncoderFile {
         let input = GraphInput::of(&proto).ok_or(EncoderFileError::Input)?;
         let [height, width, channels] = input.shape;
         let frontend = SensorFrontend {
-            kind: "sensor".into(),
             channels,
             window: height * width,
             hop: height * width,
@@ -256,176 +195,4 @@ impl GraphInput {
             channels_last,
         })
     }
-}
-
-impl SensorFrontend {
-    fn parse(text: &str) -> Result<Self, EncoderFileError> {
-        let damaged = |why: String| EncoderFileError::Damaged("frontend", why);
-        let front: SensorFrontend =
-            serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
-        let lists = [&front.scale, &front.mean, &front.std];
-        let usable = |v: &f32| v.is_finite();
-        let sized = (1..=4096).contains(&front.channels)
-            && (1..=65_535).contains(&front.window)
-            && front.channels * front.window <= 1 << 20;
-        if front.kind != "sensor" {
-            return Err(damaged(format!(
-                "this version knows the kind `sensor`, not `{}`",
-                front.kind
-            )));
-        }
-        if !sized || !(1..=front.window).contains(&front.hop) || !front.rate.is_finite() {
-            return Err(damaged("channels, window, hop or rate out of range".into()));
-        }
-        if lists
-            .iter()
-            .any(|l| l.len() != front.channels || !l.iter().all(usable))
-        {
-            return Err(damaged(
-                "scale, mean and std need one number a channel".into(),
-            ));
-        }
-        if front.scale.iter().chain(&front.std).any(|&v| v <= 0.0) {
-            return Err(damaged("scale and std must be positive".into()));
-        }
-        Ok(front)
-    }
-
-    /// Raw counts from physical units: what the sensor's registers would have held.
-    ///
-    /// `values` is `[time][channels]`; values beyond the int16 range are clipped, as a sensor does.
-    pub fn counts(&self, values: &[f32]) -> Vec<i16> {
-        let scaled = values
-            .iter()
-            .zip(self.scale.iter().cycle())
-            .map(|(v, s)| (v / s).round());
-        scaled.map(|v| v.clamp(-32768.0, 32767.0) as i16).collect()
-    }
-
-    /// The graph's input, `[channels][time]` or as the counts are, from raw counts
-    /// `[time][channels]`.
-    pub fn input(&self, counts: &[i16], channels_last: bool) -> Vec<f32> {
-        let mut input = vec![0.0; counts.len()];
-        let steps = counts.len() / self.channels;
-        for (t, step) in counts.chunks_exact(self.channels).enumerate() {
-            for (c, &count) in step.iter().enumerate() {
-                let at = if channels_last {
-                    t * self.channels + c
-                } else {
-                    c * steps + t
-                };
-                input[at] = (f32::from(count) * self.scale[c] - self.mean[c]) / self.std[c];
-            }
-        }
-        input
-    }
-}
-
-impl Background {
-    fn parse(text: &str) -> Result<Self, EncoderFileError> {
-        let damaged = |why: &str| EncoderFileError::Damaged("background", why.into());
-        let bytes = base64::engine::general_purpose::STANDARD
-            .decode(text)
-            .map_err(|e| damaged(&e.to_string()))?;
-        let (head, rest) = bytes
-            .split_first_chunk::<8>()
-            .ok_or_else(|| damaged("too short"))?;
-        let (dim, rank) = head.split_at(4);
-        let size = |b: &[u8]| b.try_into().map_or(0, u32::from_le_bytes) as usize;
-        let (dim, rank) = (size(dim), size(rank));
-        let values: Vec<f32> = rest
-            .as_chunks()
-            .0
-            .iter()
-            .map(|&c| f32::from_le_bytes(c))
-            .collect();
-        let expected = rank
-            .checked_mul(dim)
-            .and_then(|n| n.checked_add(dim)?.checked_add(2 * rank));
-        if rank == 0 || rank > 32 || Some(values.len()) != expected || rest.len() % 4 != 0 {
-            return Err(damaged("its length does not fit its sizes"));
-        }
-        if values.iter().any(|v| !v.is_finite()) {
-            return Err(damaged("it holds numbers that are not finite"));
-        }
-        let (mean, rest) = values.split_at(dim);
-        let (projection, rest) = rest.split_at(rank * dim);
-        let (within, between) = rest.split_at(rank);
-        let own = |v: &[f32]| v.to_vec();
-        Ok(Background {
-            mean: own(mean),
-            projection: own(projection),
-            within: own(within),
-            between: own(between),
-            within_total: 0.0,
-            calibration: Vec::new(),
-        })
-    }
-
-    fn with_calibration(mut self, text: &str) -> Result<Self, EncoderFileError> {
-        let damaged = |why: &str| EncoderFileError::Damaged("calibration", why.into());
-        let bytes = base64::engine::general_purpose::STANDARD
-            .decode(text)
-            .map_err(|e| damaged(&e.to_string()))?;
-        let values = bytes.as_chunks().0.iter();
-        self.calibration = values.map(|&c| f32::from_le_bytes(c)).collect();
-        Calibration::new(&self.calibration)
-            .ok_or_else(|| damaged("not a table that heads can use"))?;
-        Ok(self)
-    }
-
-    /// As heads take it.
-    pub fn view(&self) -> headstart::pack::Background<'_> {
-        headstart::pack::Background {
-            rank: self.within.len(),
-            projection: &self.projection,
-            within: &self.within,
-            between: &self.between,
-            within_total: self.within_total,
-            calibration: Calibration::new(&self.calibration).unwrap_or_default(),
-        }
-    }
-
-    /// The same that a pack lends.
-    pub fn of(background: headstart::pack::Background<'_>, mean: Vec<f32>) -> Self {
-        Background {
-            mean,
-            projection: background.projection.to_vec(),
-            within: background.within.to_vec(),
-            between: background.between.to_vec(),
-            within_total: background.within_total,
-            calibration: background.calibration.table().to_vec(),
-        }
-    }
-
-    fn with_total(mut self, text: Option<&str>) -> Self {
-        let stored = text
-            .and_then(|t| t.parse::<f32>().ok())
-            .filter(|v| v.is_finite() && *v > 0.0);
-        self.within_total = stored.unwrap_or(0.15 * 127.0 * 127.0);
-        self
-    }
-}
-
-fn parse_step(text: &str) -> Result<f32, EncoderFileError> {
-    match text.parse::<f32>() {
-        Ok(step) if step.is_finite() && step > 0.0 => Ok(step),
-        _ => Err(EncoderFileError::Damaged(
-            "embedding_scale",
-            "not a positive number".into(),
-        )),
-    }
-}
-
-fn parse_hex(text: &str) -> Result<[u8; 16], EncoderFileError> {
-    let damaged = || EncoderFileError::Damaged("space_id", "not 32 hexadecimal digits".into());
-    if text.len() != 32 || !text.is_ascii() {
-        return Err(damaged());
-    }
-    let mut id = [0; 16];
-    for (byte, digits) in id.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let digits = std::str::from_utf8(digits).map_err(|_| damaged())?;
-        *byte = u8::from_str_radix(digits, 16).map_err(|_| damaged())?;
-    }
-    Ok(id)
 }

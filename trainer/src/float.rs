@@ -1,11 +1,11 @@
 //! The float path: an encoder's ONNX graph through tract.
 
+use headstart::onnx::guarded;
 use prost::Message;
 use tract_onnx::pb::{ModelProto, ValueInfoProto};
 use tract_onnx::prelude::*;
 
 use crate::encoder_file::EncoderFile;
-use crate::guard::guarded;
 
 /// Windows that run at once.
 const BATCH: usize = 32;

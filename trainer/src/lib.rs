@@ -19,7 +19,6 @@ pub mod features;
 pub mod files;
 pub mod float;
 pub mod graph;
-mod guard;
 pub mod inspect;
 pub mod network;
 pub mod pack;

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow, bail};
 use burn::tensor::Device;
+use headstart::frontend;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -263,7 +264,6 @@ fn write(
     }
 
     let frontend = SensorFrontend {
-        kind: "sensor".into(),
         channels: data.channels,
         window: settings.window as usize,
         hop: settings.hop as usize,
@@ -283,7 +283,10 @@ fn write(
         .chain_update(data.sha256)
         .finalize();
     let mut metadata = vec![
-        ("frontend", serde_json::to_string(&frontend)?),
+        (
+            "frontend",
+            frontend::Settings::Sensor(frontend.clone()).json(),
+        ),
         ("embedding_scale", embedding_step(&embeddings).to_string()),
         ("space_id", hex(&identity[..16])),
         ("command", command),

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use headstart::onnx::guarded;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
 
 use crate::files;
-use crate::guard::guarded;
 
 /// A graph with one input; of several outputs the first.
 pub struct Network {

@@ -2,8 +2,11 @@
 //! space.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::{bail, ensure};
+use headstart::onnx::OnnxError;
 use headstart::pack::Artefact;
 use headstart::{Embedding, Encoder, EncoderPack, PackedEncoder};
 
@@ -13,7 +16,6 @@ use crate::dataset::{Dataset, Window};
 use crate::encoder_file::{Background, SensorFrontend};
 use crate::features::{Feature, Standardisation};
 use crate::files::Aligned;
-use crate::float::FloatEncoder;
 
 /// Windows that are embedded between two looks at the progress.
 const BATCH: usize = 256;
@@ -89,6 +91,8 @@ pub struct Space {
     pub features: Features,
     /// The encoder's file, or that of the embeddings, where there is one.
     pub encoder: Option<String>,
+    /// `tract`, `ort` or `pack`, where an encoder's file is run.
+    pub runtime: Option<&'static str>,
     /// D.
     pub dim: usize,
     /// Of the encoder's file; zero where there is none.
@@ -102,7 +106,7 @@ pub struct Space {
 pub(super) enum Source {
     /// An ONNX graph, then a fixed-point step.
     Float {
-        encoder: FloatEncoder,
+        run: Float,
         frontend: SensorFrontend,
         step: f32,
         centre: Vec<i32>,
@@ -119,13 +123,23 @@ pub(super) enum Source {
     },
 }
 
+/// A graph in a float runtime.
+pub(super) struct Float(Mutex<Box<Run>>);
+
+/// Raw embeddings, a row a window, of windows `[time][channels]`.
+type Run = dyn FnMut(&[f32]) -> Result<Vec<Vec<f32>>, OnnxError> + Send;
+
 /// The embeddings of some windows, in their order.
-pub struct Embedded(Vec<Option<Vec<i8>>>);
+pub struct Embedded {
+    values: Vec<Option<Vec<i8>>>,
+    /// Microseconds that one took, the front end's work included.
+    pub us_each: f64,
+}
 
 impl Embedded {
     /// The embedding of window number `at`; `None` where the window carries no signal.
     pub fn get(&self, at: usize) -> Option<Embedding<'_>> {
-        self.0
+        self.values
             .get(at)?
             .as_deref()
             .and_then(|values| Embedding::new(values).ok())
@@ -133,12 +147,12 @@ impl Embedded {
 
     /// Windows that carry no signal.
     pub fn silent(&self) -> usize {
-        self.0.iter().filter(|e| e.is_none()).count()
+        self.values.iter().filter(|e| e.is_none()).count()
     }
 
     /// The values, window by window.
     pub fn into_values(self) -> Vec<Option<Vec<i8>>> {
-        self.0
+        self.values
     }
 }
 
@@ -146,6 +160,9 @@ impl Space {
     /// A name for tables.
     pub fn name(&self) -> String {
         match (self.features, &self.encoder) {
+            (Features::Encoder, Some(file)) if self.runtime == Some("ort") => {
+                format!("{file} (ort)")
+            }
             (Features::Encoder | Features::Stored, Some(file)) => file.clone(),
             (Features::Random, _) => "random weights".to_owned(),
             (Features::HandMade, _) => "hand-made statistics".to_owned(),
@@ -164,14 +181,15 @@ impl Space {
     /// Embeds windows of `data`, each once.
     pub fn embed(&self, data: &Dataset, windows: &[Window]) -> anyhow::Result<Embedded> {
         let progress = Progress::new(format!("embedding with {}", self.name()), windows.len());
+        let start = Instant::now();
         let values = match &self.source {
             Source::Float {
-                encoder,
+                run,
                 frontend,
                 step,
                 centre,
             } => {
-                let rows = raw_rows(encoder, frontend, data, windows, &progress)?;
+                let rows = run.rows(frontend, data, windows, &progress)?;
                 rows.iter()
                     .map(|row| normalise(row, *step, centre))
                     .collect()
@@ -195,7 +213,17 @@ impl Space {
                     .collect()
             }
         };
-        Ok(Embedded(values))
+        let us_each = start.elapsed().as_secs_f64() * 1e6 / windows.len().max(1) as f64;
+        Ok(Embedded { values, us_each })
+    }
+
+    /// Raw float embeddings, a row a window; `None` where no float runtime makes them.
+    pub fn raw(&self, data: &Dataset, windows: &[Window]) -> Option<anyhow::Result<Vec<Vec<f32>>>> {
+        let Source::Float { run, frontend, .. } = &self.source else {
+            return None;
+        };
+        let progress = Progress::new(format!("raw embeddings, {}", self.name()), windows.len());
+        Some(run.rows(frontend, data, windows, &progress))
     }
 }
 
@@ -237,32 +265,40 @@ fn stored_counts(data: &Dataset) -> anyhow::Result<Vec<i16>> {
     Ok(data.x.iter().zip(scale.iter().cycle()).map(count).collect())
 }
 
-/// Raw float embeddings, a row a window.
-pub(super) fn raw_rows(
-    encoder: &FloatEncoder,
-    frontend: &SensorFrontend,
-    data: &Dataset,
-    windows: &[Window],
-    progress: &Progress,
-) -> anyhow::Result<Vec<Vec<f32>>> {
-    let mut rows = Vec::with_capacity(windows.len());
-    for batch in windows.chunks(BATCH) {
-        let input = |w: &Window| {
-            frontend.input(
-                &frontend.counts(data.window(w.start, frontend.window)),
-                false,
-            )
-        };
-        let inputs: Vec<f32> = batch.iter().flat_map(input).collect();
-        rows.extend(encoder.embed(&inputs)?);
-        progress.add(batch.len());
+impl Float {
+    /// Wraps what runs the graph.
+    pub fn new(
+        run: impl FnMut(&[f32]) -> Result<Vec<Vec<f32>>, OnnxError> + Send + 'static,
+    ) -> Self {
+        Float(Mutex::new(Box::new(run)))
     }
-    let finite = rows.iter().flatten().all(|v| v.is_finite());
-    ensure!(
-        finite,
-        "the encoder gives NaN or infinity: its weights are damaged"
-    );
-    Ok(rows)
+
+    /// Raw float embeddings, a row a window.
+    pub fn rows(
+        &self,
+        frontend: &SensorFrontend,
+        data: &Dataset,
+        windows: &[Window],
+        progress: &Progress,
+    ) -> anyhow::Result<Vec<Vec<f32>>> {
+        let mut run = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rows = Vec::with_capacity(windows.len());
+        for batch in windows.chunks(BATCH) {
+            let input = |w: &Window| {
+                let counts = frontend.counts(data.window(w.start, frontend.window));
+                frontend.input(&counts, true)
+            };
+            let inputs: Vec<f32> = batch.iter().flat_map(input).collect();
+            rows.extend(run(&inputs)?);
+            progress.add(batch.len());
+        }
+        let finite = rows.iter().flatten().all(|v| v.is_finite());
+        ensure!(
+            finite,
+            "the encoder gives NaN or infinity: its weights are damaged"
+        );
+        Ok(rows)
+    }
 }
 
 /// Values in whole steps, halves rounded away from zero.

@@ -153,7 +153,17 @@ fn world(
 
 fn open_all(args: &Args) -> Result<Vec<Opened>, Failure> {
     let paths = std::iter::once(&args.encoder).chain(&args.against);
-    let opened: Vec<Opened> = paths.map(|p| open::open(p)).collect::<Result<_, _>>()?;
+    let mut opened: Vec<Opened> = Vec::new();
+    for path in paths {
+        for engine in args.runtimes() {
+            let encoder = open::open_in(path, engine, args.threads)?;
+            let packed = encoder.file.is_none();
+            opened.push(encoder);
+            if packed {
+                break; // it runs by itself
+            }
+        }
+    }
     let window = |input: &Input| (input.channels, input.window, input.hop);
     for pair in opened.windows(2) {
         if let [first, other] = pair
