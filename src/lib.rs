@@ -24,6 +24,7 @@
 //! | [`observe`] | learning without labels: what was seen since, what to ask about, and whether inputs drift |
 //! | [`stream`] | windows out of a running sensor, and detections out of predictions |
 //! | [`digest`] | the SHA-256 that two machines compare |
+//! | `onnx` | features `tract` and `ort`, on Linux: the encoder's `.onnx` itself behind the same trait |
 //!
 //! ```no_run
 //! use headstart::{EncoderPack, Learner, PackedEncoder, PrototypeHead, Statistics};
@@ -66,6 +67,8 @@ pub mod frontend;
 pub mod head;
 pub mod learner;
 pub mod observe;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod ops;
 pub mod pack;
 pub mod quantize;

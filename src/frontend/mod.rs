@@ -17,6 +17,8 @@ pub use log_mel::{Band, DECIBEL, KIND_LOG_MEL, LogMel, LogMelRecord};
 pub use resample::{Rates, Resampler};
 pub use resize::{Rectangle, Resize};
 pub use sensor::{ChannelScale, KIND_SENSOR, SensorRecord, SensorWindow};
+#[cfg(feature = "onnx")]
+pub use settings::{SensorSettings, Settings, SettingsError};
 pub use signal::{Image, Signal};
 
 use core::ops::Range;

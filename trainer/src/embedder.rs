@@ -11,11 +11,10 @@ use headstart::{Encoder, EncoderPack, PackedEncoder};
 use rayon::prelude::*;
 
 use crate::encoder_file::{Background, EncoderFile};
-use crate::evaluate::open::UNMEASURED_STEP;
+use crate::evaluate::open::{Engine, UNMEASURED_STEP, float};
 use crate::evaluate::progress::Progress;
-use crate::evaluate::space::{fixed, normalise};
+use crate::evaluate::space::{Float, fixed, normalise};
 use crate::files::{self, Aligned};
-use crate::float::FloatEncoder;
 use crate::items::{Owned, Wanted};
 
 /// Things that are embedded at once.
@@ -27,6 +26,8 @@ pub struct Embedder {
     pub dim: usize,
     /// Of the file.
     pub artefact: Artefact,
+    /// `tract`, `ort` or `pack`.
+    pub runtime: &'static str,
     /// What the heads start from.
     pub background: Option<Background>,
     kind: Kind,
@@ -34,7 +35,7 @@ pub struct Embedder {
 
 enum Kind {
     Float {
-        encoder: FloatEncoder,
+        run: Float,
         file: Box<EncoderFile>,
         step: f32,
         centre: Vec<i32>,
@@ -43,50 +44,59 @@ enum Kind {
 }
 
 impl Embedder {
-    /// Opens a file, whichever of the two it is.
+    /// Opens a file, whichever of the two it is; an .onnx in tract, on all processors.
     ///
     /// # Errors
     /// Names the file and what is wrong with it.
     pub fn open(path: &Path) -> anyhow::Result<Embedder> {
+        Self::open_in(path, Engine::Tract, 0)
+    }
+
+    /// The same with an .onnx in `engine`, on `threads` threads, 0 for all processors.
+    ///
+    /// # Errors
+    /// As [`Embedder::open`].
+    pub fn open_in(path: &Path, engine: Engine, threads: usize) -> anyhow::Result<Embedder> {
         let bytes = files::read(path)?;
         let named = || format!("could not use the encoder {}", path.display());
         match bytes.starts_with(&MAGIC) {
             true => Self::of_pack(&bytes).with_context(named),
             false => EncoderFile::from_bytes(&bytes)
                 .map_err(anyhow::Error::from)
-                .and_then(|file| Self::of_file(&file))
+                .and_then(|file| Self::of_file(file, &bytes, engine, threads))
                 .with_context(named),
         }
     }
 
-    /// The float encoder of a file.
-    pub fn of_file(file: &EncoderFile) -> anyhow::Result<Embedder> {
-        let encoder = FloatEncoder::new(file)?;
-        let values: usize = file.input.dims.iter().product();
-        let rows = encoder.embed(&vec![0.0; values])?;
-        let dim = rows.first().map_or(0, Vec::len);
-        let mean = file.background.as_ref().map(|b| b.mean.as_slice());
-        let centre = mean.or(file.centre.as_deref());
+    /// The float encoder of a file, from its bytes.
+    fn of_file(
+        file: EncoderFile,
+        bytes: &[u8],
+        engine: Engine,
+        threads: usize,
+    ) -> anyhow::Result<Embedder> {
         ensure!(
-            centre.is_none_or(|c| c.len() == dim),
-            "embeddings have {dim} values, the background mean has another number"
+            !file.numbers,
+            "its file says nothing of its input, so that files can't be fed to it: import it with a --preset"
         );
+        let (run, dim) = float(bytes, engine, threads)?;
         // Any step does where nothing is known: embeddings are scaled to one length.
         let step = match file.embedding_step {
             0.0 => UNMEASURED_STEP,
             step => step,
         };
         let zeros = vec![0.0; dim];
-        let centre = fixed(centre.unwrap_or(&zeros), step).collect();
+        let mean = file.background.as_ref().map_or(&zeros, |b| &b.mean);
         Ok(Embedder {
             dim,
             artefact: file.sha256,
+            runtime: engine.name(),
             background: file.background.clone(),
             kind: Kind::Float {
-                encoder,
-                file: Box::new(file.clone()),
+                run,
                 step,
-                centre,
+                centre: fixed(mean, step).collect(),
+                file: Box::new(file),
             },
         })
     }
@@ -97,6 +107,7 @@ impl Embedder {
         Ok(Embedder {
             dim: pack.dim(),
             artefact: pack.artefact(),
+            runtime: "pack",
             background: pack.background().map(|b| Background::of(b, Vec::new())),
             kind: Kind::Pack(aligned.clone()),
         })
@@ -131,40 +142,45 @@ impl Embedder {
         progress: &Progress,
         thing: impl Fn(usize) -> anyhow::Result<Owned> + Sync,
     ) -> anyhow::Result<Vec<Vec<f32>>> {
-        let Kind::Float { encoder, file, .. } = &self.kind else {
+        let Kind::Float { run, file, .. } = &self.kind else {
             anyhow::bail!("a pack gives integers only: take its .onnx");
         };
-        let chunk = |from: usize| -> anyhow::Result<Vec<Vec<f32>>> {
-            let until = (from + CHUNK).min(count);
-            let things: anyhow::Result<Vec<Owned>> = (from..until).map(&thing).collect();
-            let rows = encoder.signals(file, &things?)?;
-            let finite = rows.iter().flatten().all(|v| v.is_finite());
+        let front = &file.frontend;
+        let input =
+            |i: usize| -> anyhow::Result<Vec<f32>> { Ok(front.inputs(thing(i)?.signal()?)?) };
+        let mut rows = Vec::with_capacity(count);
+        for from in (0..count).step_by(CHUNK) {
+            let some = from..(from + CHUNK).min(count);
+            let pieces = some.len();
+            let inputs: anyhow::Result<Vec<_>> = some.into_par_iter().map(input).collect();
+            let raw = run.run(&inputs?.concat())?;
+            let finite = raw.iter().flatten().all(|v| v.is_finite());
             ensure!(
                 finite,
                 "the encoder gives NaN or infinity: its weights are damaged"
             );
-            progress.add(until - from);
-            Ok(rows)
-        };
-        let starts: Vec<usize> = (0..count).step_by(CHUNK).collect();
-        let chunks: anyhow::Result<Vec<_>> = starts.into_par_iter().map(chunk).collect();
-        Ok(chunks?.concat())
+            rows.extend(raw.chunks(front.windows()).map(mean));
+            progress.add(pieces);
+        }
+        Ok(rows)
     }
 
-    /// The same as points of the integer space; `None` where a thing carries no signal.
+    /// The same as points of the integer space, `None` where a thing carries no signal; and of a
+    /// float runtime the raw embeddings.
+    ///
+    /// # Errors
+    /// As [`Embedder::rows`].
     pub fn points(
         &self,
         count: usize,
         progress: &Progress,
         thing: impl Fn(usize) -> anyhow::Result<Owned> + Sync,
-    ) -> anyhow::Result<Vec<Option<Vec<i8>>>> {
+    ) -> anyhow::Result<Points> {
         match &self.kind {
             Kind::Float { step, centre, .. } => {
-                let rows = self.rows(count, progress, thing)?;
-                Ok(rows
-                    .iter()
-                    .map(|row| normalise(row, *step, centre))
-                    .collect())
+                let raw = self.rows(count, progress, thing)?;
+                let point = |row: &Vec<f32>| normalise(row, *step, centre);
+                Ok((raw.iter().map(point).collect(), raw))
             }
             Kind::Pack(pack) => {
                 let chunk = |from: usize| -> anyhow::Result<Vec<Option<Vec<i8>>>> {
@@ -185,29 +201,16 @@ impl Embedder {
                 };
                 let starts: Vec<usize> = (0..count).step_by(CHUNK).collect();
                 let chunks: anyhow::Result<Vec<_>> = starts.into_par_iter().map(chunk).collect();
-                Ok(chunks?.concat())
+                Ok((chunks?.concat(), Vec::new()))
             }
         }
     }
+}
 
-    /// Microseconds that one thing takes on one thread, reading it apart: the median over a few.
-    pub fn microseconds(
-        &self,
-        thing: impl Fn(usize) -> anyhow::Result<Owned>,
-        count: usize,
-    ) -> anyhow::Result<f64> {
-        const TIMED: usize = 9;
-        let some = (0..TIMED.min(count)).map(|i| thing(i * count / TIMED.min(count)));
-        let some: Vec<Owned> = some.collect::<anyhow::Result<_>>()?;
-        let single = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
-        let quiet = Progress::silent();
-        let mut times: Vec<f64> = Vec::new();
-        for one in &some {
-            let start = std::time::Instant::now();
-            single.install(|| self.points(1, &quiet, |_| Ok(one.clone())))?;
-            times.push(start.elapsed().as_secs_f64() * 1e6);
-        }
-        times.sort_by(f64::total_cmp);
-        Ok(times.get(times.len() / 2).copied().unwrap_or(0.0))
-    }
+/// Points of the integer space, and raw embeddings where there are any.
+pub type Points = (Vec<Option<Vec<i8>>>, Vec<Vec<f32>>);
+
+fn mean(rows: &[Vec<f32>]) -> Vec<f32> {
+    let value = |d: usize| rows.iter().map(|r| r[d]).sum::<f32>() / rows.len() as f32;
+    (0..rows.first().map_or(0, Vec::len)).map(value).collect()
 }

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::dataset::Dataset;
-use crate::items::Owned;
-use base64::Engine as _;
 use headstart::encoder::EmbedError;
 use headstart::frontend::Signal;
-use headstart::frontend::settings::{SensorSettings, Settings, SettingsError};
-use headstart::head::calibration::Calibration;
+use headstart::frontend::settings::{SensorSettings, Settings};
+use headstart::onnx::{EncoderInfo, InfoError, PREFIX};
+
+use crate::dataset::Dataset;
+use crate::items::Owned;
 use prost::Message;
 use sha2::{Digest, Sha256};
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
+
+pub use headstart::onnx::Background;
 
 /// An ONNX file that `headstart` wrote or imported.
 #[derive(Clone, Debug)]
@@ -51,23 +53,6 @@ pub struct GraphInput {
     pub channels_last: bool,
 }
 
-/// Background statistics, see contracts in FORMAT.md.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Background {
-    /// The mean raw embedding, D values.
-    pub mean: Vec<f32>,
-    /// r rows of D: makes both covariances of normalised embeddings diagonal.
-    pub projection: Vec<f32>,
-    /// r variances within a class, in the projection.
-    pub within: Vec<f32>,
-    /// r variances between classes, in the projection.
-    pub between: Vec<f32>,
-    /// The mean squared distance of a normalised embedding (norm 127) from its class's mean.
-    pub within_total: f32,
-    /// A table of [`headstart::head::calibration::LEN`] values, or none.
-    pub calibration: Vec<f32>,
-}
-
 /// Why a file is not an encoder.
 #[derive(Debug, thiserror::Error)]
 pub enum EncoderFileError {
@@ -80,18 +65,13 @@ pub enum EncoderFileError {
     /// ONNX, but not an encoder file.
     #[error("it is a network, but no encoder file yet: headstart import NETWORK -o ENCODER")]
     NotEncoder,
-    /// The front end can't be used.
-    #[error("the metadata entry `headstart.frontend` is damaged: {0}")]
-    FrontEnd(#[from] SettingsError),
+    /// Its metadata can't be used.
+    #[error(transparent)]
+    Info(#[from] InfoError),
     /// An input that is no picture, series or vector of known size.
     #[error("its input has no fixed shape of one to three dimensions besides the batch")]
     Input,
-    /// A metadata entry is not what it should be.
-    #[error("the metadata entry `headstart.{0}` is damaged: {1}")]
-    Damaged(&'static str, String),
 }
-
-const PREFIX: &str = "headstart.";
 
 /// The values of the entry `headstart.layout`.
 pub const CHANNELS_LAST: &str = "nhwc";
@@ -115,68 +95,63 @@ impl EncoderFile {
         sha256: [u8; 32],
         largest: f32,
     ) -> Result<Self, EncoderFileError> {
-        let mut entries: BTreeMap<String, String> = proto
-            .metadata_props
+        let entry = |key: &str| {
+            let mut entries = proto.metadata_props.iter();
+            let found = entries.find(|p| p.key.strip_prefix(PREFIX) == Some(key));
+            found.map(|p| p.value.as_str())
+        };
+        if entry("space_id").is_none() {
+            return Err(EncoderFileError::NotEncoder);
+        }
+        let channels_last = entry("layout").map(|layout| layout == CHANNELS_LAST);
+        // Where nothing is said of it, the graph's input is plain numbers.
+        let numbers = entry("frontend").is_none();
+        let made_up = match numbers {
+            true => {
+                let input = GraphInput::of(&proto, channels_last);
+                let input = input.ok_or(EncoderFileError::Input)?;
+                Some(plain_numbers(input.shape, largest).json())
+            }
+            false => None,
+        };
+        let entries = proto.metadata_props.iter();
+        let entries = entries.map(|p| (p.key.as_str(), p.value.as_str()));
+        let front = made_up
             .iter()
-            .filter_map(|p| Some((p.key.strip_prefix(PREFIX)?.to_owned(), p.value.clone())))
-            .collect();
-        let mut take = |key: &str| entries.remove(key);
-        let space_id = parse_hex(&take("space_id").ok_or(EncoderFileError::NotEncoder)?)?;
-        let settings = take("frontend").map(|json| Settings::parse(&json));
-        let settings = settings.transpose()?;
-        let embedding_step = take("embedding_scale").map(|text| parse_step(&text));
-        let embedding_step = embedding_step.transpose()?.unwrap_or(0.0);
-        let layout = take("layout");
-        let input = match (&settings, layout.as_deref()) {
+            .map(|json| ("headstart.frontend", json.as_str()));
+        let info = EncoderInfo::from_entries(entries.chain(front))?;
+        let frontend = info.frontend;
+        let input = match (&frontend, channels_last) {
             // The files of `pretrain` have series with channels first.
-            (Some(Settings::Sensor(front)), None) => GraphInput {
+            (Settings::Sensor(front), None) if !numbers => GraphInput {
                 dims: vec![front.channels, front.window],
                 shape: [1, front.window, front.channels],
                 channels_last: false,
             },
-            (_, layout) => {
-                let last = layout.map(|l| l == CHANNELS_LAST);
-                GraphInput::of(&proto, last).ok_or(EncoderFileError::Input)?
-            }
+            _ => GraphInput::of(&proto, channels_last).ok_or(EncoderFileError::Input)?,
         };
-        let numbers = settings.is_none();
-        let frontend = settings.unwrap_or_else(|| plain_numbers(input.shape, largest));
         if frontend.shape() != input.shape {
-            return Err(EncoderFileError::Damaged(
-                "frontend",
-                format!(
-                    "it makes {:?}, the graph takes {:?}",
-                    frontend.shape(),
-                    input.shape
-                ),
-            ));
+            let why = format!(
+                "it makes {:?}, the graph takes {:?}",
+                frontend.shape(),
+                input.shape
+            );
+            return Err(InfoError::Damaged("frontend", why).into());
         }
-        let background = take("background")
-            .map(|text| Background::parse(&text))
-            .transpose()?;
-        let within_total = take("within_total");
-        let background = background.map(|b| b.with_total(within_total.as_deref()));
-        let calibration = take("calibration");
-        let background = match (background, calibration) {
-            (Some(background), Some(text)) => Some(background.with_calibration(&text)?),
-            (background, _) => background,
-        };
         Ok(EncoderFile {
             proto,
             input,
             frontend,
             numbers,
-            background,
+            background: info.background,
             centre: None,
-            embedding_step,
-            space_id,
-            provenance: entries,
+            embedding_step: info.embedding_step.unwrap_or(0.0),
+            space_id: info.space_id,
+            provenance: info.provenance,
             sha256,
         })
     }
-}
 
-impl EncoderFile {
     /// Somebody else's network as it is: its input is numbers up to `largest` in size, and nothing is
     /// known of its background. An encoder of ours is read as such.
     pub fn plain(bytes: &[u8], largest: f32) -> Result<Self, EncoderFileError> {
@@ -349,113 +324,4 @@ impl GraphInput {
             channels_last,
         })
     }
-}
-
-impl Background {
-    fn parse(text: &str) -> Result<Self, EncoderFileError> {
-        let damaged = |why: &str| EncoderFileError::Damaged("background", why.into());
-        let bytes = base64::engine::general_purpose::STANDARD
-            .decode(text)
-            .map_err(|e| damaged(&e.to_string()))?;
-        let (head, rest) = bytes
-            .split_first_chunk::<8>()
-            .ok_or_else(|| damaged("too short"))?;
-        let (dim, rank) = head.split_at(4);
-        let size = |b: &[u8]| b.try_into().map_or(0, u32::from_le_bytes) as usize;
-        let (dim, rank) = (size(dim), size(rank));
-        let values: Vec<f32> = rest
-            .as_chunks()
-            .0
-            .iter()
-            .map(|&c| f32::from_le_bytes(c))
-            .collect();
-        let expected = rank
-            .checked_mul(dim)
-            .and_then(|n| n.checked_add(dim)?.checked_add(2 * rank));
-        if rank == 0 || rank > 32 || Some(values.len()) != expected || rest.len() % 4 != 0 {
-            return Err(damaged("its length does not fit its sizes"));
-        }
-        if values.iter().any(|v| !v.is_finite()) {
-            return Err(damaged("it holds numbers that are not finite"));
-        }
-        let (mean, rest) = values.split_at(dim);
-        let (projection, rest) = rest.split_at(rank * dim);
-        let (within, between) = rest.split_at(rank);
-        let own = |v: &[f32]| v.to_vec();
-        Ok(Background {
-            mean: own(mean),
-            projection: own(projection),
-            within: own(within),
-            between: own(between),
-            within_total: 0.0,
-            calibration: Vec::new(),
-        })
-    }
-
-    fn with_calibration(mut self, text: &str) -> Result<Self, EncoderFileError> {
-        let damaged = |why: &str| EncoderFileError::Damaged("calibration", why.into());
-        let bytes = base64::engine::general_purpose::STANDARD
-            .decode(text)
-            .map_err(|e| damaged(&e.to_string()))?;
-        let values = bytes.as_chunks().0.iter();
-        self.calibration = values.map(|&c| f32::from_le_bytes(c)).collect();
-        Calibration::new(&self.calibration)
-            .ok_or_else(|| damaged("not a table that heads can use"))?;
-        Ok(self)
-    }
-
-    /// As heads take it.
-    pub fn view(&self) -> headstart::pack::Background<'_> {
-        headstart::pack::Background {
-            rank: self.within.len(),
-            projection: &self.projection,
-            within: &self.within,
-            between: &self.between,
-            within_total: self.within_total,
-            calibration: Calibration::new(&self.calibration).unwrap_or_default(),
-        }
-    }
-
-    /// The same that a pack lends.
-    pub fn of(background: headstart::pack::Background<'_>, mean: Vec<f32>) -> Self {
-        Background {
-            mean,
-            projection: background.projection.to_vec(),
-            within: background.within.to_vec(),
-            between: background.between.to_vec(),
-            within_total: background.within_total,
-            calibration: background.calibration.table().to_vec(),
-        }
-    }
-
-    fn with_total(mut self, text: Option<&str>) -> Self {
-        let stored = text
-            .and_then(|t| t.parse::<f32>().ok())
-            .filter(|v| v.is_finite() && *v > 0.0);
-        self.within_total = stored.unwrap_or(0.15 * 127.0 * 127.0);
-        self
-    }
-}
-
-fn parse_step(text: &str) -> Result<f32, EncoderFileError> {
-    match text.parse::<f32>() {
-        Ok(step) if step.is_finite() && step > 0.0 => Ok(step),
-        _ => Err(EncoderFileError::Damaged(
-            "embedding_scale",
-            "not a positive number".into(),
-        )),
-    }
-}
-
-fn parse_hex(text: &str) -> Result<[u8; 16], EncoderFileError> {
-    let damaged = || EncoderFileError::Damaged("space_id", "not 32 hexadecimal digits".into());
-    if text.len() != 32 || !text.is_ascii() {
-        return Err(damaged());
-    }
-    let mut id = [0; 16];
-    for (byte, digits) in id.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let digits = std::str::from_utf8(digits).map_err(|_| damaged())?;
-        *byte = u8::from_str_radix(digits, 16).map_err(|_| damaged())?;
-    }
-    Ok(id)
 }

@@ -39,9 +39,17 @@ use self::table::Report;
 use self::task::Task;
 use crate::error::{Failure, Outcome};
 
+/// Of the largest value: what the order of float sums may make.
+const RUNTIMES_AGREE: f64 = 1e-4;
+
 /// Runs the command.
 pub fn run(args: Args) -> Outcome {
     args.check()?;
+    if args.threads > 0 {
+        // Fails where something ran before, as in tests: all processors then.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads);
+        let _ = pool.build_global();
+    }
     let report = measure(&args)?;
     if args.json {
         let json = serde_json::to_string(&report).context("could not write the results as JSON")?;
@@ -58,10 +66,12 @@ fn measure(args: &Args) -> Result<Report, Failure> {
     let cells = cells::draw(args, &task, &mut notes)?;
     let kinds = args.heads();
     let mut answers: Vec<Answers> = Vec::new();
+    let mut times = Vec::new();
     let mut first: Option<Embedded> = None;
     for space in &task.spaces {
         let (embedded, found) =
             cells::answer(space, &task, &cells, &kinds, args.false_accepts, &mut notes)?;
+        times.push(embedded.us_each);
         first.get_or_insert(embedded);
         answers.push(found);
     }
@@ -71,6 +81,7 @@ fn measure(args: &Args) -> Result<Report, Failure> {
         kinds: &kinds,
         cells: &cells,
         answers: &answers,
+        times: &times,
     };
     let rows = measured.rows();
     if let Some(path) = &args.plot {
@@ -84,6 +95,7 @@ fn measure(args: &Args) -> Result<Report, Failure> {
         false => Vec::new(),
     };
     Ok(Report {
+        runtime_difference: runtime_difference(&task, &mut notes)?,
         auto_minus_best: measured.auto_minus_best(),
         open_set: measured.open_set(),
         rows,
@@ -92,6 +104,32 @@ fn measure(args: &Args) -> Result<Report, Failure> {
         seed: args.seed,
         headline: task.headline.clone(),
     })
+}
+
+/// How far tract and ONNX Runtime are apart on the first encoder, where both run it: the largest
+/// difference between raw embeddings, over the largest value.
+fn runtime_difference(task: &Task, notes: &mut Vec<String>) -> anyhow::Result<Option<f64>> {
+    let [one, other, ..] = task.spaces.as_slice() else {
+        return Ok(None);
+    };
+    if one.encoder != other.encoder || one.runtime == other.runtime {
+        return Ok(None);
+    }
+    let windows = task.world.windows(task.input.window, task.input.hop);
+    let raw = |space: &space::Space| space.raw(&task.world, &windows).transpose();
+    let (Some(one), Some(other)) = (raw(one)?, raw(other)?) else {
+        return Ok(None);
+    };
+    let values = || one.iter().flatten().zip(other.iter().flatten());
+    let largest = values().fold(0.0f32, |m, (a, _)| m.max(a.abs()));
+    let apart = values().fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+    let difference = f64::from(apart) / f64::from(largest.max(f32::MIN_POSITIVE));
+    if difference > RUNTIMES_AGREE {
+        notes.push(format!(
+            "tract and ort should agree within {RUNTIMES_AGREE} of the largest value: one of them runs this graph wrongly"
+        ));
+    }
+    Ok(Some(difference))
 }
 
 fn streams(

@@ -2,12 +2,12 @@
 
 use std::sync::OnceLock;
 
+use headstart::onnx::guarded;
 use tract_onnx::pb::{ModelProto, ValueInfoProto};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::Framework;
 
 use crate::encoder_file::EncoderFile;
-use crate::guard::guarded;
 use crate::items::Owned;
 
 /// Windows that run at once, where the graph's batch is free.

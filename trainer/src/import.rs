@@ -7,6 +7,7 @@ mod cut;
 mod facts;
 pub(crate) mod input;
 mod norms;
+mod onnxruntime;
 mod open;
 mod preprocess;
 mod quantised;
@@ -20,12 +21,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail, ensure};
 use check::checked;
 use choose::{choose, refusal};
+use headstart::onnx::Library;
 use prost::Message;
 use sha2::{Digest, Sha256};
 use tract_onnx::pb::{GraphProto, ModelProto, StringStringEntryProto};
 
-use crate::bench::onnxruntime::Library;
-use crate::encoder_file::EncoderFile;
 use crate::error::{Failure, Outcome};
 use crate::files;
 use crate::graph::Graph;
@@ -227,9 +227,9 @@ struct Imported {
 
 /// Cuts, and verifies; where a free batch gives something else, the batch stays the file's.
 fn import(args: &Args, found: Found, chosen: &Candidate) -> anyhow::Result<(Imported, Verified)> {
-    let library = Library::find();
+    let library = Library::find().ok();
     let batch = found.before.batch.unwrap_or(1);
-    let first = finish(args, found, chosen).and_then(|i| checked(args, i, &library));
+    let first = finish(args, found, chosen).and_then(|i| checked(args, i, library));
     let why = match &first {
         Ok((_, verified)) if verified.refusals.is_empty() => return first,
         Ok((_, verified)) => anyhow!("{}", verified.refusals.join("; ")),
@@ -237,7 +237,7 @@ fn import(args: &Args, found: Found, chosen: &Candidate) -> anyhow::Result<(Impo
     };
     let again = prepare(args, Some(batch))
         .and_then(|found| finish(args, found, chosen))
-        .and_then(|i| checked(args, i, &library));
+        .and_then(|i| checked(args, i, library));
     match (first, again) {
         // A free batch that one runtime can't run loses against a fixed one that both can.
         (Ok(first), Ok((_, verified))) if !verified.refusals.is_empty() => Ok(first),

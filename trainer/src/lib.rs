@@ -20,7 +20,6 @@ pub mod features;
 pub mod files;
 pub mod float;
 pub mod graph;
-mod guard;
 pub mod import;
 pub mod inspect;
 pub mod items;

@@ -117,9 +117,8 @@ fn measure(args: &Args) -> Result<Report, Failure> {
     // A network that was not imported is told so.
     EncoderFile::from_bytes(&bytes).with_context(named)?;
     let file = EncoderFile::for_data(&bytes, &args.data).with_context(named)?;
-    let encoder = Embedder::of_file(&file).with_context(named)?;
-    let measured = match encoder.wanted() {
-        Some(wanted) => things(args, &encoder, wanted)?,
+    let measured = match Wanted::of(&file.frontend) {
+        Some(wanted) => things(args, &Embedder::open(&args.encoder)?, wanted)?,
         None => recordings(args, &file)?,
     };
     let count = measured.rows.len();
@@ -130,7 +129,7 @@ fn measure(args: &Args) -> Result<Report, Failure> {
         )
         .into());
     }
-    let dim = encoder.dim;
+    let dim = measured.rows.first().map_or(0, Vec::len);
     let (background, classes) = background_of(&measured, dim)?;
     let largest = measured
         .rows

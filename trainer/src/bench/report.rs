@@ -6,7 +6,6 @@ use serde_json::json;
 
 use super::cpu::Cpu;
 use super::measure::Run;
-use super::onnxruntime::Library;
 
 /// One encoder's runs, the pack first.
 pub struct Encoder {
@@ -27,11 +26,11 @@ pub struct Report {
 
 impl Report {
     /// Of this machine.
-    pub fn new(turns: usize, library: &Library) -> Report {
+    pub fn new(turns: usize, onnxruntime: Option<String>) -> Report {
         Report {
             cpu: Cpu::this(),
             turns,
-            onnxruntime: library.name(),
+            onnxruntime,
             encoders: Vec::new(),
         }
     }

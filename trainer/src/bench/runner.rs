@@ -1,13 +1,8 @@
 //! What runs one inference after the other.
 
-use anyhow::Context;
-use headstart::{EncoderPack, PackedEncoder};
-use prost::Message;
-use tract_onnx::prelude::*;
-
-use crate::encoder_file::EncoderFile;
-use crate::guard::guarded;
 use crate::items::Owned;
+use headstart::onnx::{OnnxError, Runtime};
+use headstart::{EncoderPack, PackedEncoder};
 
 /// A runtime with an encoder and inputs in it.
 pub trait Runner {
@@ -42,39 +37,24 @@ impl Runner for Pack<'_> {
     }
 }
 
-/// tract, one input at a time.
-pub struct Tract {
-    plan: Arc<TypedRunnableModel>,
-    inputs: Vec<Tensor>,
+/// A float runtime, one input at a time.
+pub struct Float<'a, R> {
+    runtime: R,
+    inputs: &'a [Vec<f32>],
 }
 
-impl Tract {
-    /// Prepares the encoder for a batch of one.
-    pub fn new(encoder: &EncoderFile, inputs: &[Vec<f32>]) -> anyhow::Result<Self> {
-        let shape = [&[1], encoder.input.dims.as_slice()].concat();
-        guarded(|| {
-            let bytes = encoder.proto.encode_to_vec();
-            // As for the float path: shapes stored for another batch size do not count.
-            let model = tract_onnx::onnx()
-                .with_ignore_value_info(true)
-                .with_ignore_output_shapes(true)
-                .model_for_read(&mut bytes.as_slice())?
-                .with_input_fact(0, f32::fact(&shape).into())?
-                .into_optimized()?;
-            let inputs = inputs.iter().map(|i| Tensor::from_shape(&shape, i));
-            Ok(Tract {
-                plan: model.into_runnable()?,
-                inputs: inputs.collect::<Result<_, _>>()?,
-            })
-        })
-        .context("tract can't run it")
+impl<'a, R: Runtime> Float<'a, R> {
+    /// Prepares a graph for inputs of `shape`, to run on one thread.
+    pub fn new(bytes: &[u8], shape: &[usize], inputs: &'a [Vec<f32>]) -> Result<Self, OnnxError> {
+        let runtime = R::load(bytes, shape, 1)?;
+        Ok(Float { runtime, inputs })
     }
 }
 
-impl Runner for Tract {
+impl<R: Runtime> Runner for Float<'_, R> {
     fn run(&mut self, i: usize) -> anyhow::Result<()> {
-        let input = self.inputs[i % self.inputs.len()].clone();
-        std::hint::black_box(self.plan.run(tvec!(input.into()))?);
+        let input = &self.inputs[i % self.inputs.len()];
+        std::hint::black_box(self.runtime.run(input)?);
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 
 use super::heads::{FALSE_ACCEPTS, HeadKind};
+use super::open::Engine;
 use super::select::Groups;
 use crate::episode::{EPISODES, Protocol};
 use crate::error::Failure;
@@ -100,6 +101,13 @@ pub struct Args {
     /// Of the episodes and of the random weights
     #[arg(long, default_value_t = 0)]
     pub(super) seed: u64,
+    /// What runs an .onnx; several separated by commas answer the same episodes, and the largest
+    /// difference between their embeddings is told
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "tract")]
+    runtime: Vec<Engine>,
+    /// Threads to embed and to answer with; 0: one a processor
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) threads: usize,
     /// Leave out what needs no pretraining: random weights, hand-made statistics, raw windows
     #[arg(long)]
     pub(super) no_rivals: bool,
@@ -184,6 +192,17 @@ impl Args {
             (None, Some(data)) if !is_recordings(data) => vec![Protocol::NextGroup],
             (Some(ProtocolChoice::Both), _) | (None, Some(_)) => Protocol::WEARERS.to_vec(),
         }
+    }
+
+    /// Each once, in the order given.
+    pub(super) fn runtimes(&self) -> Vec<Engine> {
+        let mut engines = Vec::new();
+        for &engine in &self.runtime {
+            if !engines.contains(&engine) {
+                engines.push(engine);
+            }
+        }
+        engines
     }
 
     /// Each once, from few to many.

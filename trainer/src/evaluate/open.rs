@@ -3,24 +3,45 @@
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use headstart::EncoderPack;
+use headstart::{Encoder, EncoderPack};
+use headstart::onnx::{OnnxEncoder, OnnxError, Options, Ort, Runtime, Tract};
 use headstart::pack::MAGIC;
+use prost::Message;
 
 use super::progress::Progress;
 use super::random;
-use super::space::{Features, Input, Source, Space, fixed, raw_rows};
+use super::space::{Features, Float, Input, Source, Space, fixed};
 use crate::dataset::Dataset;
 use crate::encoder_file::{Background, EncoderFile};
 use crate::features::{Feature, Standardisation};
 use crate::files;
 use crate::files::Aligned;
-use crate::float::FloatEncoder;
 
 /// How a zip archive, such as an .npz file, begins.
 pub const ZIP: &[u8] = b"PK\x03\x04";
 
-/// Values of a window beyond which a front end is a mistake.
-const LARGEST_WINDOW: usize = 1 << 20;
+/// Windows that a graph takes at once.
+const BATCH: usize = 32;
+
+/// What runs an .onnx.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Engine {
+    /// In Rust, always there.
+    #[default]
+    Tract,
+    /// ONNX Runtime, faster; ORT_DYLIB_PATH names its library.
+    Ort,
+}
+
+impl Engine {
+    /// As the command line spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Tract => "tract",
+            Engine::Ort => "ort",
+        }
+    }
+}
 
 const NO_SENSOR: &str = "it takes no windows of a sensor";
 const NO_FRONT_END: &str = "its file says nothing of its input (--preset or --rate of `headstart import`), so recordings can't be fed to it";
@@ -38,8 +59,13 @@ pub struct Opened {
     pub file: Option<EncoderFile>,
 }
 
-/// Opens a .pack or an .onnx, whichever the bytes are.
+/// Opens a .pack or an .onnx, whichever the bytes are; the latter in tract, on all processors.
 pub fn open(path: &Path) -> anyhow::Result<Opened> {
+    open_in(path, Engine::Tract, 0)
+}
+
+/// Opens a .pack or an .onnx, the latter in `engine` on `threads` threads, 0 for all processors.
+pub fn open_in(path: &Path, engine: Engine, threads: usize) -> anyhow::Result<Opened> {
     ensure!(
         !path.is_dir(),
         "{} is a folder; give an encoder, .onnx or .pack",
@@ -56,7 +82,7 @@ pub fn open(path: &Path) -> anyhow::Result<Opened> {
     let opened = if packed {
         open_pack(&bytes)
     } else {
-        open_onnx(&bytes)
+        open_onnx(&bytes, engine, threads)
     };
     let mut opened =
         opened.with_context(|| format!("could not read the encoder {}", path.display()))?;
@@ -69,7 +95,7 @@ fn open_pack(bytes: &[u8]) -> anyhow::Result<Opened> {
     let pack = EncoderPack::new(aligned.bytes())?;
     let Some(frontend) = pack.sensor() else {
         bail!(
-            "its front end takes {}: evaluate reads windows of a sensor",
+            "its front end takes {}: give a folder or an IDX file of such as DATA",
             pack.frontend().takes()
         );
     };
@@ -83,6 +109,7 @@ fn open_pack(bytes: &[u8]) -> anyhow::Result<Opened> {
     let space = Space {
         features: Features::Encoder,
         encoder: None,
+        runtime: Some("pack"),
         dim,
         artefact,
         background: pack.background().map(|b| Background::of(b, Vec::new())),
@@ -95,7 +122,7 @@ fn open_pack(bytes: &[u8]) -> anyhow::Result<Opened> {
     })
 }
 
-fn open_onnx(bytes: &[u8]) -> anyhow::Result<Opened> {
+fn open_onnx(bytes: &[u8], engine: Engine, threads: usize) -> anyhow::Result<Opened> {
     let file = EncoderFile::from_bytes(bytes)?;
     let frontend = file.sensor().context(NO_SENSOR)?.clone();
     ensure!(!file.numbers, "{NO_FRONT_END}");
@@ -109,24 +136,19 @@ fn open_onnx(bytes: &[u8]) -> anyhow::Result<Opened> {
         hop: frontend.hop,
         rate: frontend.rate,
     };
-    let (encoder, dim) = runnable(&file).context("its graph does not run")?;
+    let (run, dim) = float(bytes, engine, threads)?;
     let zeros = vec![0.0; dim];
     let mean = file.background.as_ref().map_or(&zeros, |b| &b.mean);
-    ensure!(
-        dim == mean.len(),
-        "embeddings have {dim} values, the background mean has {}",
-        mean.len()
-    );
     let source = Source::Float {
-        encoder,
+        run,
         frontend,
-        channels_last: file.input.channels_last,
         step,
         centre: fixed(mean, step).collect(),
     };
     let space = Space {
         features: Features::Encoder,
         encoder: None,
+        runtime: Some(engine.name()),
         dim,
         artefact: file.sha256,
         background: file.background.clone(),
@@ -139,27 +161,39 @@ fn open_onnx(bytes: &[u8]) -> anyhow::Result<Opened> {
     })
 }
 
-/// The graph, and how many values it makes of a window of silence.
-fn runnable(file: &EncoderFile) -> anyhow::Result<(FloatEncoder, usize)> {
-    let length: usize = file.input.dims.iter().product();
-    ensure!(length <= LARGEST_WINDOW, "a window has {length} values");
-    let encoder = FloatEncoder::new(file)?;
-    let rows = encoder.embed(&vec![0.0; length])?;
-    Ok((encoder, rows.first().map_or(0, Vec::len)))
+/// An encoder's graph, whichever runs it, and D.
+pub(crate) fn float(
+    bytes: &[u8],
+    engine: Engine,
+    threads: usize,
+) -> Result<(Float, usize), OnnxError> {
+    fn run<R: Runtime + Send + 'static>(
+        bytes: &[u8],
+        options: Options,
+    ) -> Result<(Float, usize), OnnxError> {
+        let mut encoder = OnnxEncoder::<R>::from_bytes_with(bytes, options)?;
+        let dim = encoder.dim();
+        Ok((Float::new(move |windows| encoder.embed_batch(windows)), dim))
+    }
+    let options = Options {
+        threads,
+        batch: BATCH,
+    };
+    match engine {
+        Engine::Tract => run::<Tract>(bytes, options),
+        Engine::Ort => run::<Ort>(bytes, options),
+    }
 }
 
 /// The encoder with random weights. Its centre and fixed-point step come from `background`, as
 /// those of a pretrained one do.
 pub fn random_twin(file: &EncoderFile, background: &Dataset, seed: u64) -> anyhow::Result<Space> {
-    let mut twin = file.clone();
-    twin.proto = random::reinitialise(&file.proto, seed)?;
-    let encoder = FloatEncoder::new(&twin)?;
+    let twin = random::reinitialise(&file.proto, seed)?;
+    let (run, _) = float(&twin.encode_to_vec(), Engine::Tract, 0)?;
     let frontend = file.sensor().context(NO_SENSOR)?.clone();
-    let channels_last = file.input.channels_last;
     let windows = background.windows(frontend.window, frontend.hop);
     let progress = Progress::new("random encoder, background windows", windows.len());
-    let front = (&frontend, channels_last);
-    let rows = raw_rows(&encoder, front, background, &windows, &progress)?;
+    let rows = run.rows(&frontend, background, &windows, &progress)?;
     let dim = rows.first().map_or(0, Vec::len);
     let mean: Vec<f32> = (0..dim)
         .map(|d| (rows.iter().map(|r| f64::from(r[d])).sum::<f64>() / rows.len() as f64) as f32)
@@ -173,13 +207,13 @@ pub fn random_twin(file: &EncoderFile, background: &Dataset, seed: u64) -> anyho
     Ok(Space {
         features: Features::Random,
         encoder: None,
+        runtime: None,
         dim,
         artefact: file.sha256,
         background: None,
         source: Source::Float {
-            encoder,
+            run,
             frontend,
-            channels_last,
             step,
             centre: fixed(&mean, step).collect(),
         },
@@ -198,6 +232,7 @@ pub fn plain(feature: Feature, background: &Dataset, input: &Input) -> anyhow::R
     Ok(Space {
         features,
         encoder: None,
+        runtime: None,
         dim: standard.mean.len(),
         artefact: [0; 32],
         background: None,

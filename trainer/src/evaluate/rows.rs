@@ -22,6 +22,8 @@ pub struct Measured<'a> {
     pub cells: &'a [Cell],
     /// Of each space.
     pub answers: &'a [Answers],
+    /// Microseconds that an embedding of each space took.
+    pub times: &'a [f64],
 }
 
 /// The row of a head on a space in a cell, without figures.
@@ -30,6 +32,7 @@ pub fn unmeasured(args: &Args, dataset: &str, space: &Space, kind: HeadKind) -> 
         dataset: dataset.to_owned(),
         encoder: space.encoder.clone(),
         features: space.features.name(),
+        runtime: space.runtime,
         head: kind.name(),
         ways: args.ways,
         chance: 1.0 / args.ways as f64,
@@ -48,6 +51,7 @@ impl Measured<'_> {
                     let row = Row {
                         protocol: cell.protocol.name(),
                         shots: cell.shots,
+                        us_per_embedding: self.times.get(s).copied(),
                         ..unmeasured(self.args, &self.task.dataset, space, kind)
                     };
                     let own = answers[c].get(h).map_or(&[][..], Vec::as_slice);

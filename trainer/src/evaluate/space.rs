@@ -2,9 +2,12 @@
 //! space.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::{bail, ensure};
 use headstart::frontend::settings::SensorSettings;
+use headstart::onnx::OnnxError;
 use headstart::pack::Artefact;
 use headstart::{Embedding, Encoder, EncoderPack, PackedEncoder};
 
@@ -14,7 +17,6 @@ use crate::dataset::{Dataset, Window};
 use crate::encoder_file::Background;
 use crate::features::{Feature, Standardisation};
 use crate::files::Aligned;
-use crate::float::FloatEncoder;
 
 /// Windows that are embedded between two looks at the progress.
 const BATCH: usize = 256;
@@ -90,6 +92,8 @@ pub struct Space {
     pub features: Features,
     /// The encoder's file, or that of the embeddings, where there is one.
     pub encoder: Option<String>,
+    /// `tract`, `ort` or `pack`, where an encoder's file is run.
+    pub runtime: Option<&'static str>,
     /// D.
     pub dim: usize,
     /// Of the encoder's file; zero where there is none.
@@ -103,16 +107,22 @@ pub struct Space {
 pub(super) enum Source {
     /// An ONNX graph, then a fixed-point step.
     Float {
-        encoder: FloatEncoder,
+        run: Float,
         frontend: SensorSettings,
-        channels_last: bool,
         step: f32,
         centre: Vec<i32>,
     },
     /// The integer encoder, as a pack.
     Pack(Aligned),
     /// Things that were embedded when they were opened; the data names them by number.
-    Items(Vec<Option<Vec<i8>>>),
+    Items {
+        /// By number; none where a thing carries no signal.
+        values: Vec<Option<Vec<i8>>>,
+        /// Microseconds that one took.
+        us_each: f64,
+        /// Raw embeddings, of a float runtime.
+        raw: Vec<Vec<f32>>,
+    },
     /// Embeddings already: a fixed-point step is left.
     Stored { step: f32, centre: Vec<i32> },
     /// No encoder at all.
@@ -123,13 +133,23 @@ pub(super) enum Source {
     },
 }
 
+/// A graph in a float runtime.
+pub(crate) struct Float(Mutex<Box<Run>>);
+
+/// Raw embeddings, a row a window, of windows `[time][channels]`.
+type Run = dyn FnMut(&[f32]) -> Result<Vec<Vec<f32>>, OnnxError> + Send;
+
 /// The embeddings of some windows, in their order.
-pub struct Embedded(Vec<Option<Vec<i8>>>);
+pub struct Embedded {
+    values: Vec<Option<Vec<i8>>>,
+    /// Microseconds that one took, the front end's work included.
+    pub us_each: f64,
+}
 
 impl Embedded {
     /// The embedding of window number `at`; `None` where the window carries no signal.
     pub fn get(&self, at: usize) -> Option<Embedding<'_>> {
-        self.0
+        self.values
             .get(at)?
             .as_deref()
             .and_then(|values| Embedding::new(values).ok())
@@ -137,12 +157,12 @@ impl Embedded {
 
     /// Windows that carry no signal.
     pub fn silent(&self) -> usize {
-        self.0.iter().filter(|e| e.is_none()).count()
+        self.values.iter().filter(|e| e.is_none()).count()
     }
 
     /// The values, window by window.
     pub fn into_values(self) -> Vec<Option<Vec<i8>>> {
-        self.0
+        self.values
     }
 }
 
@@ -150,6 +170,9 @@ impl Space {
     /// A name for tables.
     pub fn name(&self) -> String {
         match (self.features, &self.encoder) {
+            (Features::Encoder, Some(file)) if self.runtime == Some("ort") => {
+                format!("{file} (ort)")
+            }
             (Features::Encoder | Features::Stored, Some(file)) => file.clone(),
             (Features::Random, _) => "random weights".to_owned(),
             (Features::HandMade, _) => "hand-made statistics".to_owned(),
@@ -168,24 +191,22 @@ impl Space {
     /// Embeds windows of `data`, each once.
     pub fn embed(&self, data: &Dataset, windows: &[Window]) -> anyhow::Result<Embedded> {
         let progress = Progress::new(format!("embedding with {}", self.name()), windows.len());
+        let start = Instant::now();
         let values = match &self.source {
             Source::Float {
-                encoder,
+                run,
                 frontend,
-                channels_last,
                 step,
                 centre,
             } => {
-                let front = (frontend, *channels_last);
-                let rows = raw_rows(encoder, front, data, windows, &progress)?;
+                let rows = run.rows(frontend, data, windows, &progress)?;
                 rows.iter()
                     .map(|row| normalise(row, *step, centre))
                     .collect()
             }
             Source::Pack(pack) => embed_packed(pack, data, windows, &progress)?,
-            Source::Items(values) => {
-                let number = |w: &Window| data.window(w.start, 1)[0] as usize;
-                let value = |w| values.get(number(w)).cloned().flatten();
+            Source::Items { values, .. } => {
+                let value = |w: &Window| values.get(number(data, w)).cloned().flatten();
                 windows.iter().map(value).collect()
             }
             Source::Stored { step, centre } => windows
@@ -206,8 +227,31 @@ impl Space {
                     .collect()
             }
         };
-        Ok(Embedded(values))
+        let us_each = match &self.source {
+            Source::Items { us_each, .. } => *us_each,
+            _ => start.elapsed().as_secs_f64() * 1e6 / windows.len().max(1) as f64,
+        };
+        Ok(Embedded { values, us_each })
     }
+
+    /// Raw float embeddings, a row a window; `None` where no float runtime makes them.
+    pub fn raw(&self, data: &Dataset, windows: &[Window]) -> Option<anyhow::Result<Vec<Vec<f32>>>> {
+        let (run, frontend) = match &self.source {
+            Source::Float { run, frontend, .. } => (run, frontend),
+            Source::Items { raw, .. } if !raw.is_empty() => {
+                let row = |w: &Window| raw[number(data, w)].clone();
+                return Some(Ok(windows.iter().map(row).collect()));
+            }
+            _ => return None,
+        };
+        let progress = Progress::new(format!("raw embeddings, {}", self.name()), windows.len());
+        Some(run.rows(frontend, data, windows, &progress))
+    }
+}
+
+/// Which thing a row of numbered things is.
+fn number(data: &Dataset, window: &Window) -> usize {
+    data.window(window.start, 1)[0] as usize
 }
 
 fn embed_packed(
@@ -248,32 +292,45 @@ fn stored_counts(data: &Dataset) -> anyhow::Result<Vec<i16>> {
     Ok(data.x.iter().zip(scale.iter().cycle()).map(count).collect())
 }
 
-/// Raw float embeddings, a row a window.
-pub(super) fn raw_rows(
-    encoder: &FloatEncoder,
-    (frontend, channels_last): (&SensorSettings, bool),
-    data: &Dataset,
-    windows: &[Window],
-    progress: &Progress,
-) -> anyhow::Result<Vec<Vec<f32>>> {
-    let mut rows = Vec::with_capacity(windows.len());
-    for batch in windows.chunks(BATCH) {
-        let input = |w: &Window| {
-            frontend.input(
-                &frontend.counts(data.window(w.start, frontend.window)),
-                channels_last,
-            )
-        };
-        let inputs: Vec<f32> = batch.iter().flat_map(input).collect();
-        rows.extend(encoder.embed(&inputs)?);
-        progress.add(batch.len());
+impl Float {
+    /// Wraps what runs the graph.
+    pub fn new(
+        run: impl FnMut(&[f32]) -> Result<Vec<Vec<f32>>, OnnxError> + Send + 'static,
+    ) -> Self {
+        Float(Mutex::new(Box::new(run)))
     }
-    let finite = rows.iter().flatten().all(|v| v.is_finite());
-    ensure!(
-        finite,
-        "the encoder gives NaN or infinity: its weights are damaged"
-    );
-    Ok(rows)
+
+    /// Raw embeddings, a row a window, of the front end's windows one after the other.
+    pub fn run(&self, windows: &[f32]) -> Result<Vec<Vec<f32>>, OnnxError> {
+        let mut run = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        run(windows)
+    }
+
+    /// Raw float embeddings, a row a window.
+    pub fn rows(
+        &self,
+        frontend: &SensorSettings,
+        data: &Dataset,
+        windows: &[Window],
+        progress: &Progress,
+    ) -> anyhow::Result<Vec<Vec<f32>>> {
+        let mut rows = Vec::with_capacity(windows.len());
+        for batch in windows.chunks(BATCH) {
+            let input = |w: &Window| {
+                let counts = frontend.counts(data.window(w.start, frontend.window));
+                frontend.input(&counts, true)
+            };
+            let inputs: Vec<f32> = batch.iter().flat_map(input).collect();
+            rows.extend(self.run(&inputs)?);
+            progress.add(batch.len());
+        }
+        let finite = rows.iter().flatten().all(|v| v.is_finite());
+        ensure!(
+            finite,
+            "the encoder gives NaN or infinity: its weights are damaged"
+        );
+        Ok(rows)
+    }
 }
 
 /// Values in whole steps, halves rounded away from zero.

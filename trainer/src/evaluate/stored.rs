@@ -67,6 +67,7 @@ pub fn open(
     Ok(Space {
         features: Features::Stored,
         encoder: Some(path.display().to_string()),
+        runtime: None,
         dim,
         artefact: background.sha256,
         background: known,

@@ -39,6 +39,10 @@ pub struct Row {
     pub episodes: usize,
     /// The expected calibration error of the top probability, over all queries.
     pub ece: Option<f64>,
+    /// `tract`, `ort` or `pack`, where an encoder's file was run.
+    pub runtime: Option<&'static str>,
+    /// Microseconds that an embedding took, on all threads together and with the front end.
+    pub us_per_embedding: Option<f64>,
     /// Accuracy minus that of the first encoder with the same head, in the same episodes.
     pub difference: Option<f64>,
     /// Half the 95 % interval of the difference, over the episodes.
@@ -106,6 +110,10 @@ pub struct Report {
     /// The streaming results, with `--stream`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stream: Vec<StreamRow>,
+    /// The largest difference between the raw embeddings of the first encoder's runtimes, over the
+    /// largest value, where there are two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime_difference: Option<f64>,
     /// What a reader has to know.
     pub notes: Vec<String>,
     /// Of the episodes and the random encoder.
@@ -129,6 +137,7 @@ impl Report {
                 let _ = writeln!(text, "{}", auto(row));
             }
         }
+        text.push_str(&self.times());
         text.push_str(&open_set::text(&self.open_set));
         if !self.stream.is_empty() {
             text.push_str(&super::stream::text(&self.stream));
@@ -138,6 +147,37 @@ impl Report {
         }
         for note in &self.notes {
             let _ = writeln!(text, "note: {note}");
+        }
+        text
+    }
+}
+
+impl Report {
+    /// What an embedding took, a line an encoder.
+    fn times(&self) -> String {
+        let mut text = String::new();
+        let mut times: Vec<(&str, &str, f64)> = Vec::new();
+        for row in &self.rows {
+            if let (Some(runtime), Some(us)) = (row.runtime, row.us_per_embedding)
+                && !times
+                    .iter()
+                    .any(|t| (t.0, t.1) == (row.name.as_str(), runtime))
+            {
+                times.push((&row.name, runtime, us));
+            }
+        }
+        if !times.is_empty() {
+            text.push_str("\ntime of an embedding, threads together\n");
+        }
+        let width = width(times.iter().map(|t| t.0));
+        for (name, runtime, us) in times {
+            let _ = writeln!(text, "{name:width$}  {runtime:<5}  {us:>9.1} us");
+        }
+        if let Some(difference) = self.runtime_difference {
+            let _ = writeln!(
+                text,
+                "tract and ort: raw embeddings differ by at most {difference:.1e} of the largest value"
+            );
         }
         text
     }

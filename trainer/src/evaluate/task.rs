@@ -1,7 +1,7 @@
 //! What a call asks for: the data, what stands behind it, and the spaces that it is seen in.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, anyhow};
 
@@ -47,9 +47,17 @@ impl Task {
 
 /// Pictures or clips, a file each or many in one.
 fn files_of(args: &Args, data: &Path, notes: &mut Vec<String>) -> Result<Task, Failure> {
-    let open = |path: &PathBuf| Ok((path.display().to_string(), Embedder::open(path)?));
-    let paths = std::iter::once(&args.encoder).chain(&args.against);
-    let encoders: Vec<_> = paths.map(open).collect::<anyhow::Result<_>>()?;
+    let mut encoders = Vec::new();
+    for path in std::iter::once(&args.encoder).chain(&args.against) {
+        for engine in args.runtimes() {
+            let encoder = Embedder::open_in(path, engine, args.threads)?;
+            let packed = encoder.runtime == "pack";
+            encoders.push((path.display().to_string(), encoder));
+            if packed {
+                break; // it runs by itself
+            }
+        }
+    }
     match things::wanted(&encoders)? {
         Some(wanted) => things::task(args, data, encoders, wanted, notes),
         None => Err(Failure::Usage(format!(
@@ -170,7 +178,17 @@ fn world(
 
 fn open_all(args: &Args) -> Result<Vec<Opened>, Failure> {
     let paths = std::iter::once(&args.encoder).chain(&args.against);
-    let opened: Vec<Opened> = paths.map(|p| open::open(p)).collect::<Result<_, _>>()?;
+    let mut opened: Vec<Opened> = Vec::new();
+    for path in paths {
+        for engine in args.runtimes() {
+            let encoder = open::open_in(path, engine, args.threads)?;
+            let packed = encoder.file.is_none();
+            opened.push(encoder);
+            if packed {
+                break; // it runs by itself
+            }
+        }
+    }
     let window = |input: &Input| (input.channels, input.window, input.hop);
     for pair in opened.windows(2) {
         if let [first, other] = pair

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{anyhow, ensure};
 
@@ -52,23 +53,26 @@ pub fn task(
     let mut spaces = Vec::new();
     for (name, encoder) in encoders {
         let progress = Progress::new(format!("embedding with {name}"), count);
-        let points = encoder.points(count, &progress, thing)?;
+        let start = Instant::now();
+        let (values, raw) = encoder.points(count, &progress, thing)?;
+        let us_each = start.elapsed().as_secs_f64() * 1e6 / count.max(1) as f64;
         if encoder.background.is_none() {
             notes.push(format!(
                 "{name} has no background statistics, so that embeddings have no centre and heads start from nothing: headstart background {name} DATA"
             ));
         }
-        notes.push(format!(
-            "{name}: {:.0} us an embedding on one thread of this machine",
-            encoder.microseconds(thing, count)?
-        ));
         spaces.push(Space {
             features: Features::Encoder,
             encoder: Some(name),
+            runtime: Some(encoder.runtime),
             dim: encoder.dim,
             artefact: encoder.artefact,
             background: encoder.background.clone(),
-            source: Source::Items(points),
+            source: Source::Items {
+                values,
+                us_each,
+                raw,
+            },
         });
     }
     if !args.no_rivals {
@@ -180,10 +184,15 @@ fn rival(
             Wanted::Sound { .. } => Features::HandMade,
         },
         encoder: None,
+        runtime: None,
         dim,
         artefact: [0; 32],
         background: None,
-        source: Source::Items(points.collect()),
+        source: Source::Items {
+            values: points.collect(),
+            us_each: 0.0,
+            raw: Vec::new(),
+        },
     })
 }
 

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use headstart::onnx::Library;
 use prost::Message;
 use tract_onnx::pb::{GraphProto, ValueInfoProto};
 
 use super::input::Input;
 use super::verify::{self, Original, Verified};
 use super::{Args, Imported, cut, graph_of, open, tidy};
-use crate::bench::onnxruntime::Library;
 use crate::encoder_file::EncoderFile;
 
 /// Inputs that original and encoder are compared on.
@@ -19,7 +19,7 @@ const COMPARED: usize = 6;
 pub fn checked(
     args: &Args,
     imported: Imported,
-    library: &Library,
+    library: Option<&Library>,
 ) -> anyhow::Result<(Imported, Verified)> {
     let mut original = open::open(&args.model)?;
     let graph = original.graph.as_mut().context("it has no graph")?;

@@ -9,7 +9,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::{Factoid, InferenceModelExt};
 use tract_onnx::tract_hir::internal::{DimLike, Framework};
 
-use crate::guard::guarded;
+use headstart::onnx::guarded;
 
 /// Of one tensor at one size of the input.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +66,7 @@ const SMALL: usize = 4096;
 /// The facts by name, for an input of `shape` (batch included).
 pub fn facts(model: &ModelProto, shape: &[usize]) -> anyhow::Result<HashMap<String, Fact>> {
     within_limits(model)?;
-    let found = guarded(|| {
+    let found = guarded(|| -> anyhow::Result<_> {
         let parsed = framework().parse(model, None)?;
         let mut graph = parsed.model;
         let source = graph.input_outlets()?.first().copied();

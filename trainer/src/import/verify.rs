@@ -18,8 +18,7 @@ use tract_onnx::tract_hir::internal::Framework;
 use super::cut::{Layout, Pool};
 use super::facts;
 use super::input::{Input, Kind};
-use crate::bench::onnxruntime::Library;
-use crate::guard::guarded;
+use headstart::onnx::{Library, guarded};
 
 /// The largest difference between floats, relative to the largest value where that is above 1.
 pub const TOLERANCE: f32 = 1e-4;
@@ -63,7 +62,7 @@ pub fn differences(
     encoder: &ModelProto,
     batch: Option<usize>,
     inputs: &[Vec<f32>],
-    library: &Library,
+    library: Option<&Library>,
 ) -> anyhow::Result<Verified> {
     let sizes = original.input.sizes.clone();
     let reference = original.reference(inputs, library)?;
@@ -75,7 +74,7 @@ pub fn differences(
         }
         Err(why) => found.refusals.push(format!("tract can't run it: {why:#}")),
     }
-    if library.name().is_some() {
+    if let Some(library) = library {
         let bytes = encoder.encode_to_vec();
         match guarded(|| onnxruntime(&bytes, &sizes, batch, inputs, library)) {
             Ok(rows) => {
@@ -137,11 +136,11 @@ impl Original {
     fn reference(
         mut self,
         inputs: &[Vec<f32>],
-        library: &Library,
+        library: Option<&Library>,
     ) -> anyhow::Result<Vec<Vec<f32>>> {
         let integers: Vec<Vec<f32>> = inputs.iter().map(|i| self.input.integers(i)).collect();
-        let by_ort = match library.name() {
-            Some(_) => self.by_onnxruntime(&integers, library).ok(),
+        let by_ort = match library {
+            Some(library) => self.by_onnxruntime(&integers, library).ok(),
             None => None,
         };
         let model = std::mem::take(&mut self.model);
@@ -153,7 +152,7 @@ impl Original {
         let foreign = foreign.map(|n| n.op_type.clone());
         let rows = match (by_ort, foreign) {
             (Some(rows), _) => rows,
-            (None, Some(operator)) if library.name().is_none() => bail!(
+            (None, Some(operator)) if library.is_none() => bail!(
                 "it can't be held against the file, as tract does not know its {operator}: let ORT_DYLIB_PATH name ONNX Runtime's library (pip install onnxruntime)"
             ),
             (None, _) => {
@@ -168,12 +167,16 @@ impl Original {
         inputs: &[Vec<f32>],
         library: &Library,
     ) -> anyhow::Result<Vec<Vec<f32>>> {
-        let mut session = library.open(&self.model.encode_to_vec())?;
+        let mut session = super::onnxruntime::open(library, &self.model.encode_to_vec())?;
         let batch = self.input.batch.unwrap_or(1);
         let shape = self.input.shape(batch);
         let row = |input: &Vec<f32>| {
-            let values =
-                library.run(&mut session, &shape, &input.repeat(batch), self.input.kind)?;
+            let values = super::onnxruntime::run(
+                &mut session,
+                &shape,
+                &input.repeat(batch),
+                self.input.kind,
+            )?;
             Ok(values[..values.len() / batch].to_vec())
         };
         inputs.iter().map(row).collect()
@@ -342,12 +345,13 @@ fn onnxruntime(
     inputs: &[Vec<f32>],
     library: &Library,
 ) -> anyhow::Result<Vec<Vec<f32>>> {
-    let mut session = library.open(bytes)?;
+    let mut session = super::onnxruntime::open(library, bytes)?;
     let mut rows = Vec::new();
     for (batch, part) in parts(fixed, inputs) {
         let shape = [&[batch], sizes].concat();
         for chunk in part.chunks(batch) {
-            let values = library.run(&mut session, &shape, &filled(chunk, batch), Kind::Float)?;
+            let values =
+                super::onnxruntime::run(&mut session, &shape, &filled(chunk, batch), Kind::Float)?;
             rows.extend(
                 values
                     .chunks((values.len() / batch).max(1))
