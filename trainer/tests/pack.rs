@@ -209,3 +209,38 @@ fn the_same_input_gives_the_same_pack() {
     let read = |name: &str| std::fs::read(folder.join(name)).expect("written");
     assert!(read("a.pack") == read("b.pack"));
 }
+
+#[test]
+fn the_report_says_what_was_tried_and_what_each_layer_costs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let (onnx, data) = (
+        repository("models/watch.onnx"),
+        repository("models/data/watch/unseen.npz"),
+    );
+    let [onnx, data] = [&onnx, &data].map(|p| p.to_str().expect("UTF-8"));
+    let report = |more: &[&str]| {
+        let output = pack(folder, &[&[onnx, data, "-o", "a.pack"], more].concat());
+        assert!(output.status.success(), "{}", message(&output));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let json: serde_json::Value = serde_json::from_str(&report(&["--json"])).expect("JSON");
+    assert_eq!(json["used"], serde_json::json!(["plain"]));
+    assert_eq!(json["tried"][0]["step"], "plain");
+    assert!(json["tried"][0]["cosine"].as_f64() > Some(0.99), "{json}");
+    assert_eq!(json["tried"].as_array().map(Vec::len), Some(1));
+    let layers = json["layers"].as_array().expect("a list");
+    assert_eq!(layers[0]["layer"], 1);
+    assert_eq!(layers[0]["name"], "conv1");
+    assert_eq!(layers[0]["kind"], "Conv");
+    let noise = |layer: &serde_json::Value, key: &str| layer[key].as_f64();
+    assert!(noise(&layers[0], "own_sqnr_db") > noise(&layers[0], "sqnr_db"));
+    let text = report(&[]);
+    assert_eq!(text.matches("worst layer").count(), 3, "{text}");
+    assert!(!text.contains("tried"), "{text}");
+    let text = report(&["--cosine", "1"]);
+    assert!(
+        text.contains("tried") && text.contains("bias corrected"),
+        "{text}"
+    );
+}

@@ -161,9 +161,6 @@ pub(super) fn judges(windows: &[Vec<i16>], most: usize) -> Vec<Vec<i16>> {
     windows.iter().step_by(step).cloned().collect()
 }
 
-/// Inputs that biases are corrected with.
-const CORRECTED_WITH: usize = 64;
-
 /// What all tries share.
 struct Packer<'p> {
     encoder: &'p EncoderFile,
@@ -214,8 +211,7 @@ impl Packer<'_> {
         let size = |tensor: usize| scales[tensor].bytes(recipe.graph.tensors[tensor].len());
         order::reorder(&mut graph, size);
         let quantised = if steps.contains(&Step::Corrected) {
-            let windows = judges(self.windows, CORRECTED_WITH);
-            let inputs: Vec<Vec<f32>> = windows.iter().map(|w| input(self.encoder, w)).collect();
+            let inputs = self.unjudged();
             quantize::correct(&graph, &scales, &inputs)
         } else {
             graph.clone()
@@ -244,6 +240,13 @@ impl Packer<'_> {
             tried: Vec::new(),
             used: steps.iter().map(Step::to_string).collect(),
         })
+    }
+
+    /// Inputs to correct biases with: not those that judge, where there are enough.
+    fn unjudged(&self) -> Vec<Vec<f32>> {
+        let step = self.windows.len().div_ceil(JUDGES).max(1);
+        let windows = self.windows.iter().skip(step / 2).step_by(step);
+        windows.map(|w| input(self.encoder, w)).collect()
     }
 
     /// The values of every tensor in whole pixels, thinned out evenly, every channel's extremes
