@@ -62,7 +62,7 @@ pub struct Args {
     /// Mean centred cosine to the float encoder below which other ranges, equalised channels,
     /// corrected biases and 16-bit activations are tried, in this order; below eight outputs 20 dB
     /// are asked instead
-    #[arg(long, value_name = "COSINE", default_value_t = 0.97)]
+    #[arg(long, value_name = "COSINE", default_value_t = 0.995)]
     cosine: f64,
     /// Most windows to calibrate with
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]

@@ -81,5 +81,135 @@ fn equalisation_saves_badly_scaled_channels() {
         node("LeakyRelu", &["c"], "r", vec![float("alpha", 0.1)]),
     ] {
         let packed = searched(badly_scaled(activation), 0.95);
+        let expected = ["plain", "percentile 99.99", "percentile 99.9", "equalised"];
+        assert_eq!(
+            steps(&packed),
+            expected,
+            "it stops at the first that is enough"
+        );
+        assert!(cosine(&packed, "plain") < 0.9, "{:?}", packed.tried);
+        assert!(cosine(&packed, "equalised") >= 0.95, "{:?}", packed.tried);
+        assert_eq!(packed.used.first().map(String::as_str), Some("plain"));
+        assert_eq!(packed.used.last().map(String::as_str), Some("equalised"));
+    }
+}
+
+/// Weights of one and a bit steps are all rounded down, as a large one that reads nothing but zeros
+/// sets the step.
+#[test]
+fn bias_correction_keeps_the_mean_that_rounding_moves() {
+    let nodes = vec![
+        point(["x", "silence", "one"], "c"),
+        node("Relu", &["c"], "r", vec![]),
+        point(["r", "w", "zero"], "y"),
+    ];
+    let first = |i: usize| i.is_multiple_of(CHANNELS as usize);
+    let part = |i: usize| 1.25 + 0.02 * (i % 11) as f32;
+    let stored = vec![
+        stored("silence", &SQUARE, |i| {
+            identity(i, |c| if c > 0 { 1.0 } else { 0.0 })
+        }),
+        stored("one", &[CHANNELS], |c| if c > 0 { 1.0 } else { 0.0 }),
+        stored(
+            "w",
+            &SQUARE,
+            |i| if first(i) { 1.0 } else { part(i) / 127.0 },
+        ),
+        stored("zero", &[CHANNELS], |_| 0.0),
+    ];
+    let packed = searched(network(nodes, stored, CHANNELS), 0.9999);
+    let (before, after) = (
+        cosine(&packed, "equalised"),
+        cosine(&packed, "bias corrected"),
+    );
+    assert!(after > 0.9 && before < 0.5, "{:?}", packed.tried);
+    assert!(
+        packed.used.contains(&"bias corrected".into()),
+        "{:?}",
+        packed.used
+    );
+}
+
+#[test]
+fn what_costs_the_device_nothing_is_tried_first() {
+    let nodes = vec![
+        node("Add", &["x", "x"], "s", vec![]),
+        node("Relu", &["s"], "y", vec![]),
+    ];
+    let packed = searched(network(nodes, vec![], CHANNELS), 1.1);
+    let expected = [
+        "plain",
+        "percentile 99.99",
+        "percentile 99.9",
+        "equalised",
+        "bias corrected",
+        "int16 1/4",
+        "int16 2/4",
+        "int16 3/4",
+        "int16 4/4",
+    ];
+    assert_eq!(steps(&packed), expected);
+    let best = packed.tried.iter().map(|t| t.quality.cosine);
+    let best = best.fold(0.0, f64::max);
+    let used = packed.used.last().map_or("", |s| s);
+    assert!(cosine(&packed, used) > best - 2e-4, "{:?}", packed.tried);
+    // Of two of a kind the later one holds.
+    let sixteen = packed.used.iter().filter(|s| s.starts_with("int16"));
+    assert!(sixteen.count() <= 1, "{:?}", packed.used);
+}
+
+#[test]
+fn an_equalised_graph_computes_the_same() {
+    let same = || vec![ints("kernel_shape", &[3, 3]), ints("pads", &[1, 1, 1, 1])];
+    let depthwise = [same(), vec![int("group", CHANNELS)]].concat();
+    let halves = [same(), vec![int("group", 2)]].concat();
+    // Reached by some channels only.
+    let bounds = vec![float("min", 0.0), float("max", 0.6)];
+    let nodes = vec![
+        node("Conv", &["x", "w2", "b2"], "c", same()),
+        node("Clip", &["c"], "r", bounds),
+        node("Conv", &["r", "dw", "b3"], "d", depthwise),
+        node("LeakyRelu", &["d"], "l", vec![float("alpha", 0.3)]),
+        node("Conv", &["l", "w3", "b2"], "e", halves),
+        node("MaxPool", &["e"], "p", vec![ints("kernel_shape", &[2, 2])]),
+        node("Conv", &["p", "w4", "b3"], "f", same()),
+        node("Add", &["f", "p"], "a", vec![]),
+        node("Relu", &["a"], "g", vec![]),
+        node("Conv", &["g", "w2", "b3"], "y", same()),
+    ];
+    let stored = vec![
+        weights("w2", &[CHANNELS, CHANNELS, 3, 3], 20),
+        weights("w3", &[CHANNELS, CHANNELS / 2, 3, 3], 21),
+        weights("w4", &[CHANNELS, CHANNELS, 3, 3], 22),
+        weights("dw", &[CHANNELS, 1, 3, 3], 23),
+        tensor("b2", &[CHANNELS], 24),
+        tensor("b3", &[CHANNELS], 25),
+    ];
+    let encoder = network(nodes, stored, CHANNELS);
+    let graph = Graph::read(&encoder.proto, encoder.input.shape).expect("a graph");
+    let mut seen = vec![Vec::new(); graph.tensors.len()];
+    let inputs: Vec<Vec<f32>> = pictures(16, 5)
+        .iter()
+        .map(|w| channels_last(&encoder.input(w)))
+        .collect();
+    for input in &inputs {
+        let values = graph.run(input.clone());
+        seen.iter_mut().zip(values).for_each(|(s, v)| s.extend(v));
+    }
+    let (equalised, divided) = quantize::equalise(&graph, &seen);
+    let changed = seen.iter().zip(&divided).filter(|(a, b)| a != b).count();
+    assert!(changed >= 5, "{changed} of {}", seen.len());
+    let close = |a: &[f32], b: &[f32]| {
+        let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-4 * (1.0 + b.abs());
+        a.iter().zip(b).all(close)
+    };
+    for (i, input) in inputs.iter().enumerate() {
+        let (before, after) = (graph.run(input.clone()), equalised.run(input.clone()));
+        assert!(close(&before[graph.embedding], &after[graph.embedding]));
+        // And what it is said to have seen is what it computes.
+        for (values, divided) in after.iter().zip(&divided) {
+            let length = values.len();
+            assert!(close(values, &divided[i * length..][..length]));
+        }
     }
 }

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use headstart::{Encoder, EncoderPack};
 use headstart::onnx::{OnnxEncoder, OnnxError, Options, Ort, Runtime, Tract};
 use headstart::pack::MAGIC;
+use headstart::{Encoder, EncoderPack};
 use prost::Message;
 
 use super::progress::Progress;

@@ -16,7 +16,8 @@ pub struct LayerQuality {
     /// Signal over noise, dB, against the float graph: what all layers so far cost. Nothing where
     /// there is no noise.
     sqnr_db: Option<f64>,
-    /// Against the same layer in floats on the same integer inputs: what this layer adds.
+    /// Against the same layer in floats on the same integer inputs: what this layer adds, a bias
+    /// that makes up for the layers before it among it.
     own_sqnr_db: Option<f64>,
 }
 

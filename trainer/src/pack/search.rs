@@ -136,7 +136,10 @@ pub fn search(
             step: step.to_string(),
             quality: quality.clone(),
         });
-        let better = |least: &Quality| quality.cosine > least.cosine + LEAST_GAIN;
+        let better = |least: &Quality| match few {
+            true => quality.sqnr_db > least.sqnr_db + LEAST_GAIN_DB,
+            false => quality.cosine > least.cosine + LEAST_GAIN,
+        };
         if best.as_ref().is_none_or(|(_, least)| better(least)) {
             best = Some((packed, quality));
             recipe = next;
@@ -149,8 +152,9 @@ pub fn search(
 /// Inputs that say whether a precision is enough.
 pub(super) const JUDGES: usize = 64;
 
-/// What a step must add to the cosine to be kept.
+/// What a step must add to be kept: to the cosine, or where outputs are few to signal over noise.
 const LEAST_GAIN: f64 = 1e-4;
+const LEAST_GAIN_DB: f64 = 0.1;
 
 /// Outputs that are too few for a cosine, and the signal over noise that is asked of those instead.
 const FEW: usize = 8;
