@@ -16,3 +16,7 @@ watch:
     models/get watch
     cargo run --release --bin headstart -- pretrain models/data/watch/pretrain.npz -o models/watch.onnx
     cargo run --release --bin headstart -- pack models/watch.onnx models/data/watch/pretrain.npz -o models/watch.pack
+
+# The Linux example built for AArch64 against the same on this machine; not in CI: ten minutes of building
+linux-aarch64:
+    firmware-examples/aarch64/run

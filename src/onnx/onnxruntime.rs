@@ -74,6 +74,8 @@ impl Library {
                 Session::builder(&self.environment)?
                     .with_intra_threads(threads)?
                     .with_inter_threads(1)?
+                    // A device has better to do than to wait busily.
+                    .with_intra_op_spinning(false)?
                     .with_optimization_level(GraphOptimizationLevel::All)?
                     .commit_from_memory(bytes)
             };

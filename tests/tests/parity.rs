@@ -4,6 +4,7 @@ use headstart::EncoderPack;
 use headstart::ops::geometry;
 use headstart_tests::repository;
 use headstart_trainer::files::Aligned;
+use headstart_trainer::items::Owned;
 use headstart_trainer::pack::Options;
 use serde_json::Value;
 use std::process::Command;
@@ -77,12 +78,12 @@ fn the_pack_is_within_half_a_point_of_the_float_encoder() {
         headstart_trainer::encoder_file::EncoderFile::load(&repository("models/watch.onnx"))
             .expect("the shipped encoder");
     let data = headstart_trainer::dataset::Dataset::load(&unseen).expect("the committed slice");
-    let front = &encoder.frontend;
-    let windows: Vec<Vec<i16>> = data
+    let front = encoder.sensor().expect("a sensor's encoder");
+    let windows: Vec<Owned> = data
         .windows(front.window, front.hop)
         .iter()
         .step_by(4)
-        .map(|w| front.counts(data.window(w.start, front.window)))
+        .map(|w| Owned::Samples(front.counts(data.window(w.start, front.window))))
         .collect();
     let options = Options::default();
     let (bytes, layout) =

@@ -12,7 +12,7 @@ mod open_set;
 mod outcome;
 mod parallel;
 mod plot;
-pub(crate) mod progress;
+pub mod progress;
 mod random;
 mod reliability;
 mod rows;

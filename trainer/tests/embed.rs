@@ -63,6 +63,18 @@ impl Folder {
         wav.finalize().expect("length");
     }
 
+    /// An encoder file of somebody else's network.
+    fn import(&self, network: &Path, preset: &str) {
+        let output = Command::new(env!("CARGO_BIN_EXE_headstart"))
+            .args(["import", "-o", "encoder.onnx", "--preset", preset])
+            .arg(network)
+            .current_dir(self.0.path())
+            .output()
+            .expect("the binary runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+    }
+
     fn run(&self, arguments: &[&str], threads: &str) -> Output {
         Command::new(env!("CARGO_BIN_EXE_headstart"))
             .arg("embed")
@@ -96,12 +108,13 @@ fn speech_embeddings_are_the_same_on_any_number_of_threads() {
     let Some(encoder) = model("speech_embedding.onnx") else {
         return;
     };
-    let encoder = encoder.to_str().expect("a plain path");
     let folder = Folder::new();
+    folder.import(&encoder, "speech-embedding");
+    let encoder = "encoder.onnx";
     folder.wav("words/up/zoe_0.wav", 1500.0);
     folder.wav("words/up/anna_0.wav", 2500.0);
     folder.wav("words/down/zoe_nohash_1.wav", -250.0);
-    let call = [encoder, "words", "--preset", "speech-embedding"];
+    let call = [encoder, "words"];
     let noisy = [&call[..], &["--snr", "5", "--seed", "3"]].concat();
 
     let one = folder.embed(&noisy, "1");
@@ -128,13 +141,16 @@ fn speech_embeddings_are_the_same_on_any_number_of_threads() {
     std::fs::create_dir(folder.path("words/left")).expect("folder");
     folder.refused(&call, 1, "words/left has no WAV file");
     folder.write("words/left/a.png", b"");
-    folder.refused(&call, 2, "--preset imagenet?");
-    let lone = folder.write("lone.onnx", &std::fs::read(encoder).expect("encoder"));
-    let lone = lone.to_str().expect("a plain path");
-    let call = [lone, "words", "--preset", "speech-embedding"];
-    folder.refused(&call, 1, "speech_melspectrogram.onnx is missing");
-    let call = [encoder, "words", "--preset", "imagenet"];
-    folder.refused(&call, 1, "--preset imagenet is for encoders like");
+    folder.refused(&call, 2, "it has PNG or JPEG files");
+    folder.refused(
+        &[encoder, "words", "--views", "2"],
+        2,
+        "--views is for pictures",
+    );
+    std::fs::remove_dir_all(folder.path("words/left")).expect("removed");
+    std::fs::rename(folder.path("words/up"), folder.path("words/x")).expect("renamed");
+    folder.wav("loose/zoe.wav", 100.0);
+    folder.refused(&[encoder, "loose"], 1, "loose has no class folders");
 }
 
 #[test]
@@ -142,8 +158,9 @@ fn image_embeddings_from_idx_and_from_files_agree() {
     let Some(encoder) = model("efficientnet_lite0_b11.onnx") else {
         return;
     };
-    let encoder = encoder.to_str().expect("a plain path");
     let folder = Folder::new();
+    folder.import(&encoder, "efficientnet-lite");
+    let encoder = "encoder.onnx";
     let pixel = |i: usize| (i * i % 251) as u8;
     let pixels: Vec<u8> = (0..2 * 28 * 28).map(pixel).collect();
     let header = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28];
@@ -153,13 +170,13 @@ fn image_embeddings_from_idx_and_from_files_agree() {
         let path = folder.write(&format!("files/{name}/0.png"), &[]);
         image::save_buffer(path, image, 28, 28, image::ColorType::L8).expect("an image");
     }
-    let call = [encoder, "t-images-idx3-ubyte", "--preset", "imagenet"];
+    let call = [encoder, "t-images-idx3-ubyte"];
     let idx = folder.embed(&call, "1");
     assert_eq!(idx, folder.embed(&call, "2"));
     let idx = Dataset::load(&folder.path("out.npz")).expect("a data set");
     assert_eq!((idx.rows(), idx.channels), (2, 112));
     assert_eq!(idx.labels, ["0", "1"]);
-    folder.embed(&[encoder, "files", "--preset", "imagenet"], "1");
+    folder.embed(&[encoder, "files"], "1");
     let files = Dataset::load(&folder.path("out.npz")).expect("a data set");
     // Class a is the second image.
     assert_eq!(files.x[..112], idx.x[112..]);
@@ -176,18 +193,17 @@ fn image_embeddings_from_idx_and_from_files_agree() {
     folder.write("t-labels-idx1-ubyte", &[0, 0, 8, 1, 0, 0, 0, 2, 1]);
     folder.refused(&call, 1, "t-labels-idx1-ubyte: is cut short");
     folder.write("files/a/0.png", b"no image");
-    folder.refused(&[encoder, "files", "--preset", "imagenet"], 1, "a/0.png");
+    folder.refused(&[encoder, "files"], 1, "a/0.png");
     folder.write("files/a/0.wav", b"");
     std::fs::remove_file(folder.path("files/a/0.png")).expect("removed");
-    let call = [encoder, "files", "--preset", "imagenet"];
-    folder.refused(&call, 2, "--preset speech-embedding?");
+    let call = [encoder, "files"];
+    folder.refused(&call, 2, "it has WAV files");
+    folder.refused(&[encoder, "t-labels-idx1-ubyte"], 2, "images-idx3");
     folder.refused(
-        &[encoder, "t-labels-idx1-ubyte", "--preset", "imagenet"],
+        &[encoder, "files", "--snr", "3"],
         2,
-        "images-idx3",
+        "pictures get no noise",
     );
-    let call = [encoder, "files", "--preset", "speech-embedding"];
-    folder.refused(&call, 1, "models/get speech");
 }
 
 #[test]
@@ -195,12 +211,13 @@ fn views_are_examples_of_one_image() {
     let Some(encoder) = model("efficientnet_lite0_b11.onnx") else {
         return;
     };
-    let encoder = encoder.to_str().expect("a plain path");
     let folder = Folder::new();
+    folder.import(&encoder, "efficientnet-lite");
+    let encoder = "encoder.onnx";
     let pixels: Vec<u8> = (0..2 * 20 * 30).map(|i| (i * i % 251) as u8).collect();
     let header = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 20, 0, 0, 0, 30];
     folder.write("t-images-idx3-ubyte", &[&header[..], &pixels].concat());
-    let call = |data, views| [encoder, data, "--preset", "imagenet", "--views", views];
+    let call = |data, views| [encoder, data, "--views", views];
     let load = || Dataset::load(&folder.path("out.npz")).expect("a data set");
 
     // There are no labels.
@@ -250,83 +267,24 @@ fn wrong_calls_are_refused() {
     folder.wav("words/up/zoe.wav", 100.0);
     folder.wav("loose/zoe.wav", 100.0);
     folder.write("data.npz", b"");
-    let images = ["--preset", "imagenet"];
-    let speech = ["--preset", "speech-embedding"];
-    let cases: &[(&[&str], &[&str], i32, &str)] = &[
-        (&["tiny.onnx", "words"], &[], 2, "required"),
-        (
-            &["tiny.onnx", "words"],
-            &["--preset", "sound"],
-            2,
-            "possible values",
-        ),
-        (
-            &["tiny.onnx", "words", "--limit", "0"],
-            &speech,
-            2,
-            "--limit",
-        ),
-        (
-            &["tiny.onnx", "words", "--snr", "nan"],
-            &speech,
-            2,
-            "decibels",
-        ),
-        (
-            &["tiny.onnx", "words", "--snr", "-3"],
-            &images,
-            2,
-            "images get no noise",
-        ),
-        (
-            &["tiny.onnx", "words", "--views", "2"],
-            &speech,
-            2,
-            "--views is for --preset imagenet",
-        ),
-        (
-            &["tiny.onnx", "words", "--views", "0"],
-            &images,
-            2,
-            "--views",
-        ),
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["tiny.onnx"], 2, "required"),
+        (&["tiny.onnx", "words", "--limit", "0"], 2, "--limit"),
+        (&["tiny.onnx", "words", "--snr", "nan"], 2, "decibels"),
+        (&["tiny.onnx", "words", "--views", "0"], 2, "--views"),
         (
             &["tiny.onnx", "nowhere"],
-            &speech,
             1,
             "could not read the data nowhere",
         ),
-        (&["none.onnx", "words"], &speech, 1, "models/get speech"),
-        (&["none.onnx", "words"], &images, 1, "models/get image"),
-        (&["text.onnx", "words"], &images, 1, "not an ONNX file"),
-        (
-            &["tiny.onnx", "words"],
-            &images,
-            1,
-            "tiny.onnx can't be used",
-        ),
+        (&["none.onnx", "words"], 1, "could not read none.onnx"),
+        (&["text.onnx", "words"], 1, "not an ONNX file"),
+        (&["tiny.onnx", "words"], 1, "imported with a --preset"),
     ];
-    for (call, preset, code, expected) in cases {
-        folder.refused(&[*call, *preset].concat(), *code, expected);
+    for (call, code, expected) in cases {
+        folder.refused(call, *code, expected);
     }
-    let output = folder.run(
-        &[
-            "tiny.onnx",
-            "words",
-            "--preset",
-            "imagenet",
-            "-o",
-            "no/out.npz",
-        ],
-        "1",
-    );
+    let output = folder.run(&["tiny.onnx", "words", "-o", "no/out.npz"], "1");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("there is no folder no"));
-    let Some(encoder) = model("speech_embedding.onnx") else {
-        return;
-    };
-    let encoder = encoder.to_str().expect("a plain path");
-    let call = |data| [encoder, data, "--preset", "speech-embedding"];
-    folder.refused(&call("loose"), 1, "loose has no class folders");
-    folder.refused(&call("data.npz"), 2, "data.npz is a file");
 }

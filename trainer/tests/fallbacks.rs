@@ -9,7 +9,7 @@ use headstart_trainer::encoder_file::EncoderFile;
 use headstart_trainer::graph::Graph;
 use headstart_trainer::pack::{Options, Packed, measure_outputs, search};
 use headstart_trainer::quantize;
-use pictures::{CHANNELS, channels_last, float, network, pictures, weights};
+use pictures::{CHANNELS, channels_last, float, input, network, pictures, weights};
 use tiny::{int, ints, node, tensor};
 use tract_onnx::pb::{NodeProto, TensorProto};
 
@@ -190,7 +190,7 @@ fn an_equalised_graph_computes_the_same() {
     let mut seen = vec![Vec::new(); graph.tensors.len()];
     let inputs: Vec<Vec<f32>> = pictures(16, 5)
         .iter()
-        .map(|w| channels_last(&encoder.input(w)))
+        .map(|w| channels_last(&input(&encoder, w)))
         .collect();
     for input in &inputs {
         let values = graph.run(input.clone());

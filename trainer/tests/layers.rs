@@ -9,9 +9,11 @@ mod tiny;
 use headstart_trainer::encoder_file::EncoderFile;
 use headstart_trainer::float::FloatEncoder;
 use headstart_trainer::graph::Graph;
+use headstart_trainer::items::Owned;
 use headstart_trainer::pack::{Options, measure_outputs, pack, quality};
 use pictures::{
-    CHANNELS, SIDE, channels_last, constant, float, list, network, pictures, positive, weights,
+    CHANNELS, SIDE, channels_last, constant, float, input, list, network, pictures, positive,
+    weights,
 };
 use tiny::{int, ints, node, tensor};
 use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto};
@@ -28,10 +30,10 @@ fn cosine(mut encoder: EncoderFile) -> f64 {
 }
 
 /// The graph that is packed computes what the float runtime does.
-fn graph_is_the_network(encoder: &EncoderFile, window: &[i16]) {
+fn graph_is_the_network(encoder: &EncoderFile, window: &Owned) {
     let graph = Graph::read(&encoder.proto, encoder.input.shape).expect("a graph");
     let float = FloatEncoder::new(encoder).expect("it runs as floats");
-    let input = encoder.input(window);
+    let input = input(encoder, window);
     let expected = float.embed(&input).expect("it runs as floats");
     let got = &graph.run(channels_last(&input))[graph.embedding];
     assert_eq!(got.len(), expected[0].len());

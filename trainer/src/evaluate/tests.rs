@@ -9,6 +9,7 @@ use crate::dataset::Dataset;
 use crate::encoder_file::EncoderFile;
 use crate::episode::{Protocol, Sampler, Score};
 use crate::features::Feature;
+use crate::items::Owned;
 use crate::tiny::{self, Watch};
 
 fn input() -> Input {
@@ -85,10 +86,11 @@ fn float_and_pack_agree_on_the_tiny_encoder() {
     let data = dataset(Watch::default());
     let float = opened(&tiny::onnx(), "tiny.onnx");
     let file = float.file.as_ref().expect("an .onnx");
-    let counts: Vec<Vec<i16>> = data
+    let front = file.sensor().expect("a sensor's encoder");
+    let counts: Vec<Owned> = data
         .windows(16, 8)
         .iter()
-        .map(|w| file.frontend.counts(data.window(w.start, 16)))
+        .map(|w| Owned::Samples(front.counts(data.window(w.start, 16))))
         .collect();
     let (bytes, _) =
         crate::pack::pack(file, &counts, &crate::pack::Options::default()).expect("packable");

@@ -110,12 +110,14 @@ mod tests {
     const RATE: u32 = 16_000;
     const CLIP: usize = 24_000;
 
-    fn read(bytes: impl Read) -> Result<Vec<f32>, WavError> {
-        samples(bytes, RATE, CLIP)
+    fn samples(bytes: impl Read) -> Result<Vec<f32>, WavError> {
+        super::samples(bytes, RATE, CLIP)
     }
 
-    fn floats(clip: &[i16]) -> Vec<f32> {
-        clip.iter().map(|&v| v.into()).collect()
+    fn centred(samples: &[f32], snr: Option<f32>, seed: u64, index: u64) -> Vec<f32> {
+        let noise = snr.map(|snr| Noise { snr, seed });
+        let clip = super::centred(samples, CLIP, noise, index);
+        clip.into_iter().map(f32::from).collect()
     }
 
     fn wav(spec: WavSpec, write: impl Fn(&mut hound::WavWriter<&mut Cursor<Vec<u8>>>)) -> Vec<u8> {
@@ -237,7 +239,7 @@ mod tests {
                 (0..4).for_each(|_| w.write_sample(1i16).expect("sample"))
             });
             let fault = samples(Cursor::new(bytes)).expect_err("refused");
-            assert!(matches!(fault, WavError::Format(found) if found == spec));
+            assert!(matches!(fault, WavError::Format { found, .. } if found == spec));
             let text = fault.to_string();
             assert!(text.contains("ffmpeg") && text.contains(&spec.sample_rate.to_string()));
         }

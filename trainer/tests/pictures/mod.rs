@@ -1,6 +1,7 @@
 //! A small network of the tests' own choice, and pictures for it.
 
 use headstart_trainer::encoder_file::EncoderFile;
+use headstart_trainer::items::Owned;
 use prost::Message;
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
@@ -120,7 +121,7 @@ pub fn network(nodes: Vec<NodeProto>, stored: Vec<TensorProto>, channels: i64) -
 }
 
 /// Pictures of a few smooth spots, so that their embeddings differ.
-pub fn pictures(count: usize, seed: u32) -> Vec<Vec<i16>> {
+pub fn pictures(count: usize, seed: u32) -> Vec<Owned> {
     let mut state = seed;
     let mut random = move || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -149,9 +150,15 @@ pub fn pictures(count: usize, seed: u32) -> Vec<Vec<i16>> {
             };
             (20_000.0 * spots.iter().map(at).sum::<f32>()) as i16
         };
-        (0..side * side * 3).map(value).collect()
+        (0..side * side * 3).map(value).collect::<Vec<i16>>()
     };
-    (0..count).map(|_| picture()).collect()
+    (0..count).map(|_| Owned::Samples(picture())).collect()
+}
+
+/// What the float runtime is given for a picture.
+pub fn input(encoder: &EncoderFile, picture: &Owned) -> Vec<f32> {
+    let signal = picture.signal().expect("a picture");
+    encoder.input(signal).expect("as the encoder takes it")
 }
 
 /// An input as the graph that is packed has it: here three channels, pixel by pixel.
