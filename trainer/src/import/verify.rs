@@ -326,7 +326,14 @@ fn batches(
             let filled = filled(chunk, batch);
             let tensor = Tensor::from_shape(&shape, &filled)?;
             let output = plan.run(tvec!(tensor.into()))?;
-            let values = floats(output.first().context("it has no output")?)?;
+            let output = output.first().context("it has no output")?;
+            // Rows that run into one have the right values in the right order.
+            ensure!(
+                output.shape().first() == Some(&batch),
+                "a batch of {batch} gives {:?}: the batch is not free",
+                output.shape()
+            );
+            let values = floats(output)?;
             rows.extend(
                 values
                     .chunks((values.len() / batch).max(1))

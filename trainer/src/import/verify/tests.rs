@@ -126,7 +126,7 @@ fn a_batch_that_is_not_free_is_seen() {
     ]);
     let why = compared(model(fixed, 0.0)).map_err(|e| format!("{e:#}"));
     assert!(
-        why.is_err_and(|e| e.contains("values")),
+        why.is_err_and(|e| e.contains("the batch is not free")),
         "a batch in one row"
     );
 }
