@@ -2,7 +2,9 @@
 """What EfficientNet-Lite0 makes of a picture, from JPEG to embedding, in NumPy alone.
 
 Writes picture.jpg (a scene drawn from a fixed seed) and efficientnet_lite0.txt (1,280 numbers)
-beside itself. The network's file is read for its weights; its layers run here, in 64-bit floats.
+beside itself. The scene is a mosaic of 8 x 8 tiles whose colours are far from a rounding's edge, so that
+every JPEG decoder must agree on every pixel: decoders round differently, which alone moves an embedding
+of a photograph by some hundredths, and it is what comes behind them that is compared. The network's file is read for its weights; its layers run here, in 64-bit floats.
 
     tests/golden/efficientnet_lite0.py MODELS      # the folder with efficientnet_lite0.onnx
 
@@ -22,18 +24,18 @@ SIDE = 224
 HERE = pathlib.Path(__file__).parent
 
 
-def scene(height=300, width=400):
+def scene(height=38, width=50):
     """Soft light, a few things with edges, a little noise: [height, width, 3] bytes."""
     random = np.random.default_rng(SEED)
     y, x = np.mgrid[0:height, 0:width].astype(float)
     picture = np.zeros((height, width, 3))
     for channel in range(3):
-        waves = random.uniform(0.004, 0.02, (4, 2))
+        waves = random.uniform(0.03, 0.16, (4, 2))
         phases = random.uniform(0, 6.28, 4)
         light = sum(np.sin(a * x + b * y + p) for (a, b), p in zip(waves, phases))
         picture[..., channel] = 120 + 25 * light
     for _ in range(12):
-        centre, size = random.uniform(0, [height, width]), random.uniform(15, 70)
+        centre, size = random.uniform(0, [height, width]), random.uniform(2, 9)
         colour = random.uniform(0, 255, 3)
         if random.random() < 0.5:
             inside = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < size**2
@@ -42,6 +44,26 @@ def scene(height=300, width=400):
         picture[inside] = 0.3 * picture[inside] + 0.7 * colour
     picture += random.normal(0, 3, picture.shape)
     return np.clip(np.round(picture), 0, 255).astype(np.uint8)
+
+
+def coloured(tiles):
+    """Each tile's brightness and colour differences, moved to where red, green and blue are not close
+    to a half: [height, width, 3] bytes as a JPEG stores them."""
+    red, green, blue = tiles.astype(float).transpose(2, 0, 1)
+    y = 0.299 * red + 0.587 * green + 0.114 * blue
+    found = np.round(np.stack([y, 128 + (blue - y) / 1.772, 128 + (red - y) / 1.402], 2)).astype(int)
+    for tile in found.reshape(-1, 3):
+        near = [(b, r) for b in range(-3, 4) for r in range(-3, 4)]
+        for b, r in sorted(near, key=lambda move: move[0] ** 2 + move[1] ** 2):
+            cb, cr = tile[1] + b - 128, tile[2] + r - 128
+            rgb = np.array([1.402 * cr, -0.344136 * cb - 0.714136 * cr, 1.772 * cb])
+            inside = (0 <= tile[0] + rgb).all() and (tile[0] + rgb <= 255).all()
+            if inside and (abs(rgb % 1 - 0.5) > 0.1).all():
+                tile[1:] = cb + 128, cr + 128
+                break
+        else:
+            tile[1:] = 128
+    return found.astype(np.uint8)
 
 
 def taps(old, new):
@@ -97,7 +119,8 @@ def main():
     models = pathlib.Path(sys.argv[1])
     graph = onnx.load(models / "efficientnet_lite0.onnx").graph
     jpeg = HERE / "picture.jpg"
-    Image.fromarray(scene()).save(jpeg, quality=92, subsampling=0)
+    tiles = np.kron(coloured(scene()), np.ones((8, 8, 1), np.uint8))
+    Image.fromarray(tiles, "YCbCr").save(jpeg, quality=100, subsampling=0)
     picture = np.asarray(Image.open(jpeg).convert("RGB"))
     x = (resized(picture, SIDE) - 127) / 128
     embedding = embedded(graph, x.transpose(2, 0, 1))

@@ -200,7 +200,7 @@ fn signals_of_another_kind_or_length_are_refused() {
     let mut encoder = TractEncoder::from_bytes(&onnx()).expect("ours");
     let mut out = vec![0; encoder.dim()];
     let image = Image::new(2, 2, 1, &[0; 4]).expect("an image");
-    let takes = "samples";
+    let takes = "samples of a sensor";
     assert_eq!(
         encoder.embed(Signal::Image(image), &mut out).err(),
         Some(EmbedError::WrongSignal { takes })

@@ -11,7 +11,9 @@ use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
-    TensorProto, TypeProto, ValueInfoProto, type_proto,
+    TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    tensor_shape_proto::{Dimension, dimension},
+    type_proto,
 };
 
 /// Channels of the tiny sensor.
@@ -66,11 +68,23 @@ pub fn node(op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributePro
     }
 }
 
-/// A float tensor of any shape.
-pub fn value(name: &str) -> ValueInfoProto {
+/// A float tensor of these sizes behind a free batch.
+pub fn value(name: &str, sizes: &[usize]) -> ValueInfoProto {
+    let batch = Dimension {
+        value: Some(dimension::Value::DimParam("N".into())),
+        ..Default::default()
+    };
+    let size = |&d: &usize| Dimension {
+        value: Some(dimension::Value::DimValue(d as i64)),
+        ..Default::default()
+    };
     let tensor = type_proto::Tensor {
         elem_type: DataType::Float as i32,
-        shape: None,
+        shape: Some(TensorShapeProto {
+            dim: std::iter::once(batch)
+                .chain(sizes.iter().map(size))
+                .collect(),
+        }),
     };
     ValueInfoProto {
         name: name.into(),
@@ -155,8 +169,8 @@ pub fn model(metadata: Vec<(&'static str, String)>) -> ModelProto {
             name: "tiny".into(),
             node: nodes,
             initializer,
-            input: vec![value("input")],
-            output: vec![value("embedding")],
+            input: vec![value("input", &[CHANNELS, WINDOW])],
+            output: vec![value("embedding", &[DIM])],
             ..Default::default()
         }),
         metadata_props: metadata.into_iter().map(entry).collect(),
