@@ -278,7 +278,7 @@ fn prepare(
         };
         graph = graph.with_input_fact(0, stored.fact(shape).into())?;
     }
-    Ok(graph.into_optimized()?.into_runnable()?)
+    graph.into_optimized()?.into_runnable()
 }
 
 fn floats(value: &TValue) -> anyhow::Result<Vec<f32>> {
