@@ -102,7 +102,10 @@ impl<R: Runtime> OnnxEncoder<R> {
         let model = Model::read(bytes)?;
         let info = EncoderInfo::from_entries(model.metadata())?;
         let frontend = info.frontend.shape();
-        let input = model.input().unwrap_or_default();
+        // A file may say nothing of its input's shape.
+        let input = model
+            .input()
+            .unwrap_or_else(|| vec![None; if frontend[0] == 1 { 3 } else { 4 }]);
         let (batch, graph) = input.split_first().ok_or(OnnxError::Input {
             graph: Vec::new(),
             frontend,
