@@ -171,7 +171,7 @@ impl<R: Runtime> OnnxEncoder<R> {
         let [height, width, channels] = self.info.frontend.shape();
         let size = height * width * channels;
         let windows = inputs.len() / size;
-        if inputs.len() % size != 0 {
+        if !inputs.len().is_multiple_of(size) {
             let (expected, got) = ((windows + 1) * size, inputs.len());
             return Err(EmbedError::InputLength { expected, got }.into());
         }
