@@ -102,7 +102,10 @@ impl<R: Runtime> OnnxEncoder<R> {
         let model = Model::read(bytes)?;
         let info = EncoderInfo::from_entries(model.metadata())?;
         let frontend = info.frontend.shape();
-        let input = model.input().unwrap_or_default();
+        // A file may say nothing of its input's shape.
+        let input = model
+            .input()
+            .unwrap_or_else(|| vec![None; if frontend[0] == 1 { 3 } else { 4 }]);
         let (batch, graph) = input.split_first().ok_or(OnnxError::Input {
             graph: Vec::new(),
             frontend,
@@ -168,7 +171,7 @@ impl<R: Runtime> OnnxEncoder<R> {
         let [height, width, channels] = self.info.frontend.shape();
         let size = height * width * channels;
         let windows = inputs.len() / size;
-        if inputs.len() % size != 0 {
+        if !inputs.len().is_multiple_of(size) {
             let (expected, got) = ((windows + 1) * size, inputs.len());
             return Err(EmbedError::InputLength { expected, got }.into());
         }
@@ -279,6 +282,21 @@ fn arrange(
             Layout::Nchw => [&[channels], space].concat(),
             Layout::Nhwc => [space, &[channels]].concat(),
         };
+        // A series may have the sides of a picture.
+        let series = [Some(channels), Some(width)];
+        let sides = |space: &[Option<usize>]| match *space {
+            [Some(h), Some(w)] => h.checked_mul(w),
+            _ => None,
+        };
+        if let (1, &[first, second, third]) = (height, graph) {
+            let (space, own) = match layout {
+                Layout::Nchw => ([second, third], first),
+                Layout::Nhwc => ([first, second], third),
+            };
+            if [own, sides(&space)] == series {
+                return Some((layout, graph.iter().flatten().copied().collect()));
+            }
+        }
         let same = |(own, dim): (&Option<usize>, &usize)| own.is_none_or(|own| own == *dim);
         let fit = dims.len() == graph.len() && graph.iter().zip(&dims).all(same);
         fit.then_some((layout, dims))
@@ -326,6 +344,13 @@ mod tests {
             (&[Some(7)], [1, 7, 1], None, None),
             (&[Some(5), Some(128)], [1, 128, 6], None, None),
             (&[Some(6), Some(128)], [1, 128, 6], Some(Nhwc), None),
+            (
+                &[Some(49), Some(10), Some(1)],
+                [1, 490, 1],
+                Some(Nhwc),
+                Some(Nhwc),
+            ),
+            (&[Some(48), Some(10), Some(1)], [1, 490, 1], None, None),
             (&[], [1, 128, 6], None, None),
         ];
         for (graph, frontend, stored, expected) in cases {

@@ -130,7 +130,13 @@ impl EncoderFile {
             },
             _ => GraphInput::of(&proto, channels_last).ok_or(EncoderFileError::Input)?,
         };
-        if frontend.shape() != input.shape {
+        // Numbers are one series, whatever sides the graph gives them.
+        let series = |[height, width, channels]: [usize; 3]| [height * width, channels];
+        let fits = match &frontend {
+            Settings::Sensor(_) => series(frontend.shape()) == series(input.shape),
+            _ => frontend.shape() == input.shape,
+        };
+        if !fits {
             let why = format!(
                 "it makes {:?}, the graph takes {:?}",
                 frontend.shape(),

@@ -35,7 +35,7 @@ use self::heads::HeadKind;
 use self::rows::{Measured, unmeasured};
 use self::space::Embedded;
 use self::stream::Streams;
-use self::table::Report;
+use self::table::{Report, TimeRow};
 use self::task::Task;
 use crate::error::{Failure, Outcome};
 
@@ -71,7 +71,12 @@ fn measure(args: &Args) -> Result<Report, Failure> {
     for space in &task.spaces {
         let (embedded, found) =
             cells::answer(space, &task, &cells, &kinds, args.false_accepts, &mut notes)?;
-        times.push(embedded.us_each);
+        times.extend(space.runtime.map(|runtime| TimeRow {
+            encoder: space.encoder.clone(),
+            runtime,
+            us_per_embedding: embedded.us_each,
+            name: space.name(),
+        }));
         first.get_or_insert(embedded);
         answers.push(found);
     }
@@ -81,7 +86,6 @@ fn measure(args: &Args) -> Result<Report, Failure> {
         kinds: &kinds,
         cells: &cells,
         answers: &answers,
-        times: &times,
     };
     let rows = measured.rows();
     if let Some(path) = &args.plot {
@@ -95,6 +99,7 @@ fn measure(args: &Args) -> Result<Report, Failure> {
         false => Vec::new(),
     };
     Ok(Report {
+        times,
         runtime_difference: runtime_difference(&task, &mut notes)?,
         auto_minus_best: measured.auto_minus_best(),
         open_set: measured.open_set(),

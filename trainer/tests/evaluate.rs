@@ -70,11 +70,19 @@ fn every_rival_answers_the_same_episodes() {
     let difference = rows[1]["difference"].as_f64().expect("a difference");
     let both = |i: usize| rows[i]["accuracy"].as_f64().expect("an accuracy");
     assert!((both(1) - both(0) - difference).abs() < 1e-9);
-    assert_eq!(
-        folder.run(call).stdout,
-        folder.run(call).stdout,
-        "the same seed, the same figures"
-    );
+    // All but the times.
+    let figures = || {
+        let mut json = folder.json(call);
+        let times = json["times"].take();
+        let times = times.as_array().expect("rows");
+        let runtimes: Vec<_> = times.iter().map(|t| t["runtime"].as_str()).collect();
+        assert_eq!(runtimes, [Some("tract"), Some("pack")]);
+        for time in times {
+            assert!(time["us_per_embedding"].as_f64() > Some(0.0));
+        }
+        json
+    };
+    assert_eq!(figures(), figures(), "the same seed, the same figures");
     assert_ne!(json, folder.json(&format!("{call} --seed 1")));
 }
 

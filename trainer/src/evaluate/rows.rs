@@ -22,8 +22,6 @@ pub struct Measured<'a> {
     pub cells: &'a [Cell],
     /// Of each space.
     pub answers: &'a [Answers],
-    /// Microseconds that an embedding of each space took.
-    pub times: &'a [f64],
 }
 
 /// The row of a head on a space in a cell, without figures.
@@ -51,7 +49,6 @@ impl Measured<'_> {
                     let row = Row {
                         protocol: cell.protocol.name(),
                         shots: cell.shots,
-                        us_per_embedding: self.times.get(s).copied(),
                         ..unmeasured(self.args, &self.task.dataset, space, kind)
                     };
                     let own = answers[c].get(h).map_or(&[][..], Vec::as_slice);

@@ -41,8 +41,6 @@ pub struct Row {
     pub ece: Option<f64>,
     /// `tract`, `ort` or `pack`, where an encoder's file was run.
     pub runtime: Option<&'static str>,
-    /// Microseconds that an embedding took, on all threads together and with the front end.
-    pub us_per_embedding: Option<f64>,
     /// Accuracy minus that of the first encoder with the same head, in the same episodes.
     pub difference: Option<f64>,
     /// Half the 95 % interval of the difference, over the episodes.
@@ -98,6 +96,20 @@ pub struct AutoRow {
     pub name: String,
 }
 
+/// What an encoder's embeddings took.
+#[derive(Clone, Debug, Serialize)]
+pub struct TimeRow {
+    /// The encoder's file.
+    pub encoder: Option<String>,
+    /// `tract`, `ort` or `pack`.
+    pub runtime: &'static str,
+    /// Microseconds of one, on all threads together and with the front end.
+    pub us_per_embedding: f64,
+    /// For tables.
+    #[serde(skip)]
+    pub name: String,
+}
+
 /// Everything that one run found.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -110,6 +122,8 @@ pub struct Report {
     /// The streaming results, with `--stream`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stream: Vec<StreamRow>,
+    /// What depends on the machine: an encoder and a runtime a row.
+    pub times: Vec<TimeRow>,
     /// The largest difference between the raw embeddings of the first encoder's runtimes, over the
     /// largest value, where there are two.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,22 +170,16 @@ impl Report {
     /// What an embedding took, a line an encoder.
     fn times(&self) -> String {
         let mut text = String::new();
-        let mut times: Vec<(&str, &str, f64)> = Vec::new();
-        for row in &self.rows {
-            if let (Some(runtime), Some(us)) = (row.runtime, row.us_per_embedding)
-                && !times
-                    .iter()
-                    .any(|t| (t.0, t.1) == (row.name.as_str(), runtime))
-            {
-                times.push((&row.name, runtime, us));
-            }
-        }
-        if !times.is_empty() {
+        if !self.times.is_empty() {
             text.push_str("\ntime of an embedding, threads together\n");
         }
-        let width = width(times.iter().map(|t| t.0));
-        for (name, runtime, us) in times {
-            let _ = writeln!(text, "{name:width$}  {runtime:<5}  {us:>9.1} us");
+        let width = width(self.times.iter().map(|t| t.name.as_str()));
+        for row in &self.times {
+            let _ = writeln!(
+                text,
+                "{:width$}  {:<5}  {:>9.1} us",
+                row.name, row.runtime, row.us_per_embedding
+            );
         }
         if let Some(difference) = self.runtime_difference {
             let _ = writeln!(
