@@ -213,11 +213,7 @@ fn bad_encoders_are_named() {
                 1,
                 npz_as_encoder,
             ),
-            (
-                "evaluate foreign.onnx data.npz",
-                1,
-                "not written by `headstart pretrain`",
-            ),
+            ("evaluate foreign.onnx data.npz", 1, "no encoder file yet"),
             ("evaluate blind.onnx data.npz", 1, "no background mean"),
             ("evaluate text.onnx data.npz", 1, "not an ONNX file"),
             ("evaluate short.pack data.npz", 1, "cut short"),
@@ -236,11 +232,7 @@ fn bad_encoders_are_named() {
             ("inspect short.pack", 1, "cut short"),
             ("inspect flipped.pack", 1, "the checksum does not match"),
             ("inspect text.onnx", 1, "not an ONNX file"),
-            (
-                "inspect foreign.onnx",
-                1,
-                "not written by `headstart pretrain`",
-            ),
+            ("inspect foreign.onnx", 1, "no encoder file yet"),
             ("inspect", 2, "required"),
         ],
     );

@@ -60,11 +60,13 @@ fn files_of(args: &Args, data: &Path, notes: &mut Vec<String>) -> Result<Task, F
     }
     match things::wanted(&encoders)? {
         Some(wanted) => things::task(args, data, encoders, wanted, notes),
-        None => Err(Failure::Usage(format!(
-            "{} takes a sensor's windows or plain numbers, and {} is no .npz of recordings; an encoder of pictures or sound is imported with a --preset",
-            args.encoder.display(),
-            data.display()
-        ))),
+        None => Err(anyhow!(
+            "{}: is {}, and {} takes a sensor's recordings (.npz) or plain numbers; an encoder of pictures or sound is imported with a --preset",
+            data.display(),
+            if data.is_dir() { "a folder" } else { "an IDX file" },
+            args.encoder.display()
+        )
+        .into()),
     }
 }
 
