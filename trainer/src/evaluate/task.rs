@@ -73,6 +73,11 @@ fn files_of(args: &Args, data: &Path, notes: &mut Vec<String>) -> Result<Task, F
 fn recordings(args: &Args, path: &Path, notes: &mut Vec<String>) -> Result<Task, Failure> {
     let opened = open_all(args)?;
     let input = opened.first().context("no encoder")?.input;
+    for Opened { space, .. } in &opened {
+        if space.background.is_none() {
+            notes.push(things::no_background(&space.name()));
+        }
+    }
     let all = load(path, &input)?;
     let data = chosen(args, &all)?;
     let (background, background_name) = match &args.background {

@@ -57,9 +57,7 @@ pub fn task(
         let (values, raw) = encoder.points(count, &progress, thing)?;
         let us_each = start.elapsed().as_secs_f64() * 1e6 / count.max(1) as f64;
         if encoder.background.is_none() {
-            notes.push(format!(
-                "{name} has no background statistics, so that embeddings have no centre and heads start from nothing: headstart background {name} DATA"
-            ));
+            notes.push(no_background(&name));
         }
         spaces.push(Space {
             features: Features::Encoder,
@@ -136,6 +134,13 @@ pub fn wanted(encoders: &[(String, Embedder)]) -> anyhow::Result<Option<Wanted>>
         );
     }
     Ok(wanted)
+}
+
+/// What it means that an encoder has not been shown the world.
+pub fn no_background(name: &str) -> String {
+    format!(
+        "{name} has no background statistics, so that its heads start from nothing: headstart background ENCODER DATA"
+    )
 }
 
 /// A row a thing, whose only value is its number.
