@@ -88,7 +88,7 @@ impl<P: Parts> Object<P> {
         // SAFETY: the caller's.
         let bytes = unsafe { raw::slice(pack.cast::<u8>(), pack_len) };
         bytes
-            .and_then(|bytes| Ok(EncoderPack::new(bytes).map(|_| ())?))
+            .and_then(|bytes| Ok(EncoderPack::with_kernels::<P::Kernels>(bytes).map(|_| ())?))
             .into()
     }
 
@@ -105,7 +105,14 @@ impl<P: Parts> Object<P> {
                 let bytes = raw::slice(pack.cast::<u8>(), pack_len)?;
                 (bytes, raw::place(sizes)?)
             };
-            place.write(Plan::new(&EncoderPack::new(bytes)?, max_classes, tier)?.sizes);
+            place.write(
+                Plan::new(
+                    &EncoderPack::with_kernels::<P::Kernels>(bytes)?,
+                    max_classes,
+                    tier,
+                )?
+                .sizes,
+            );
             Ok(())
         };
         ask().into()
@@ -129,7 +136,7 @@ impl<P: Parts> Object<P> {
         const { Self::FITS };
         // SAFETY: the caller's.
         let bytes = unsafe { raw::slice(config.pack.cast::<u8>(), config.pack_len) }?;
-        let pack = EncoderPack::new(bytes)?;
+        let pack = EncoderPack::with_kernels::<P::Kernels>(bytes)?;
         let plan = Plan::new(&pack, config.max_classes, config.tier)?;
         // NaN is not in the range either.
         if !(0.0..=0.5).contains(&config.false_accepts) {

@@ -136,7 +136,7 @@ fn idx_images(data: &Path, limit: usize) -> Result<Idx, Failure> {
 }
 
 impl Picture {
-    /// `pixels` is [height][width][channels].
+    /// `pixels` is `[height][width][channels]`.
     pub fn new(height: usize, width: usize, channels: usize, pixels: Vec<u8>) -> Picture {
         Picture {
             height,
