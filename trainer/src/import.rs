@@ -69,8 +69,6 @@ pub struct Args {
     /// files, as the front end takes them
     #[arg(long, value_name = "DATA")]
     check: Option<PathBuf>,
-    #[command(flatten)]
-    preprocess: Preprocess,
     /// The network's licence, kept in the metadata
     #[arg(long, value_name = "NAME")]
     licence: Option<String>,
@@ -80,6 +78,8 @@ pub struct Args {
     /// One JSON object on stdout instead of text
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    preprocess: Preprocess,
 }
 
 /// Candidates that a list shows.
