@@ -15,6 +15,7 @@ use crate::evaluate::open::{Engine, UNMEASURED_STEP, float};
 use crate::evaluate::progress::Progress;
 use crate::evaluate::space::{Float, fixed, normalise};
 use crate::files::{self, Aligned};
+use crate::float::mean;
 use crate::items::{Owned, Wanted};
 
 /// Things that are embedded at once.
@@ -209,8 +210,3 @@ impl Embedder {
 
 /// Points of the integer space, and raw embeddings where there are any.
 pub type Points = (Vec<Option<Vec<i8>>>, Vec<Vec<f32>>);
-
-fn mean(rows: &[Vec<f32>]) -> Vec<f32> {
-    let value = |d: usize| rows.iter().map(|r| r[d]).sum::<f32>() / rows.len() as f32;
-    (0..rows.first().map_or(0, Vec::len)).map(value).collect()
-}

@@ -1,7 +1,5 @@
 //! The float path: an encoder's ONNX graph through tract.
 
-use std::sync::OnceLock;
-
 use headstart::onnx::guarded;
 use tract_onnx::pb::{ModelProto, ValueInfoProto};
 use tract_onnx::prelude::*;
@@ -15,25 +13,16 @@ const BATCH: usize = 32;
 
 /// A graph that takes batches of windows.
 pub struct FloatEncoder {
-    model: ModelProto,
-    sizes: Vec<usize>,
-    outputs: usize,
-    /// Of a full batch, or of the one that the graph fixes.
-    many: Plan,
-    /// Of a single window, made when one is asked for.
-    one: OnceLock<Result<Plan, String>>,
-}
-
-/// The graph at one batch.
-struct Plan {
-    runnable: Arc<TypedRunnableModel>,
+    plan: Arc<TypedRunnableModel>,
+    /// The batch first.
     shape: Vec<usize>,
+    outputs: usize,
 }
 
 impl FloatEncoder {
     /// Prepares the encoder itself: one output, the embedding.
     pub fn new(file: &EncoderFile) -> anyhow::Result<Self> {
-        guarded(|| Self::of(file.proto.clone(), &file.input.dims))
+        guarded(|| Self::of(&file.proto, &file.input.dims))
     }
 
     /// Prepares the graph with further outputs, so that calibration sees every activation.
@@ -46,18 +35,22 @@ impl FloatEncoder {
             };
             graph.output = names.iter().map(named).collect();
         }
-        guarded(|| Self::of(proto, &file.input.dims))
+        guarded(|| Self::of(&proto, &file.input.dims))
     }
 
-    fn of(model: ModelProto, sizes: &[usize]) -> anyhow::Result<Self> {
-        let outputs = model.graph.as_ref().map_or(0, |g| g.output.len());
-        let many = Plan::of(&model, fixed_batch(&model).unwrap_or(BATCH), sizes)?;
+    fn of(model: &ModelProto, sizes: &[usize]) -> anyhow::Result<Self> {
+        let shape = [&[fixed_batch(model).unwrap_or(BATCH)], sizes].concat();
+        // Shapes stored for another batch size would be held against ours.
+        let optimised = tract_onnx::onnx()
+            .with_ignore_value_info(true)
+            .with_ignore_output_shapes(true)
+            .model_for_proto_model(model)?
+            .with_input_fact(0, f32::fact(&shape).into())?
+            .into_optimized()?;
         Ok(FloatEncoder {
-            many,
-            outputs,
-            sizes: sizes.to_vec(),
-            one: OnceLock::new(),
-            model,
+            outputs: optimised.outputs.len(),
+            plan: optimised.into_runnable()?,
+            shape,
         })
     }
 
@@ -68,25 +61,18 @@ impl FloatEncoder {
     }
 
     fn batches(&self, windows: &[f32]) -> anyhow::Result<Vec<Vec<Vec<f32>>>> {
-        let size = self.sizes.iter().product::<usize>();
-        let batch = self.many.shape[0];
+        let (batch, size) = (self.shape[0], self.shape[1..].iter().product::<usize>());
         let mut rows = vec![Vec::new(); self.outputs];
         for windows in windows.chunks(batch * size) {
             let count = windows.len() / size;
-            // Filling a batch up costs as much as its windows do.
-            let few = count * 2 <= batch && fixed_batch(&self.model).is_none();
-            if few {
-                let one = self.one.get_or_init(|| {
-                    Plan::of(&self.model, 1, &self.sizes).map_err(|e| format!("{e:#}"))
-                });
-                let one = one.as_ref().map_err(|e| anyhow::anyhow!("{e}"))?;
-                for window in windows.chunks(size) {
-                    one.run(window, 1, &mut rows)?;
-                }
-            } else {
-                let mut filled = windows.to_vec();
-                filled.resize(batch * size, 0.0);
-                self.many.run(&filled, count, &mut rows)?;
+            let mut filled = windows.to_vec();
+            filled.resize(batch * size, 0.0);
+            let tensor = Tensor::from_shape(&self.shape, &filled)?;
+            for (rows, output) in rows.iter_mut().zip(self.plan.run(tvec!(tensor.into()))?) {
+                let view = output.to_plain_array_view::<f32>()?;
+                let values: Vec<f32> = view.iter().copied().collect();
+                let row = values.chunks(values.len() / batch);
+                rows.extend(row.take(count).map(<[f32]>::to_vec));
             }
         }
         Ok(rows)
@@ -99,10 +85,6 @@ impl FloatEncoder {
         signals: &[Owned],
     ) -> anyhow::Result<Vec<Vec<f32>>> {
         let rows = self.embed(&encoder.inputs(signals)?)?;
-        let mean = |rows: &[Vec<f32>]| {
-            let value = |d: usize| rows.iter().map(|r| r[d]).sum::<f32>() / rows.len() as f32;
-            (0..rows.first().map_or(0, Vec::len)).map(value).collect()
-        };
         Ok(rows.chunks(encoder.frontend.windows()).map(mean).collect())
     }
 
@@ -112,34 +94,10 @@ impl FloatEncoder {
     }
 }
 
-impl Plan {
-    fn of(model: &ModelProto, batch: usize, sizes: &[usize]) -> anyhow::Result<Plan> {
-        let shape = [&[batch], sizes].concat();
-        // Shapes stored for another batch size would be held against ours.
-        let model = tract_onnx::onnx()
-            .with_ignore_value_info(true)
-            .with_ignore_output_shapes(true)
-            .model_for_proto_model(model)?
-            .with_input_fact(0, f32::fact(&shape).into())?
-            .into_optimized()?;
-        Ok(Plan {
-            runnable: model.into_runnable()?,
-            shape,
-        })
-    }
-
-    /// Appends the rows of the batch's first `count` windows.
-    fn run(&self, windows: &[f32], count: usize, rows: &mut [Vec<Vec<f32>>]) -> anyhow::Result<()> {
-        let tensor = Tensor::from_shape(&self.shape, windows)?;
-        let outputs = self.runnable.run(tvec!(tensor.into()))?;
-        for (rows, output) in rows.iter_mut().zip(outputs) {
-            let view = output.to_plain_array_view::<f32>()?;
-            let values: Vec<f32> = view.iter().copied().collect();
-            let row = values.chunks(values.len() / self.shape[0]);
-            rows.extend(row.take(count).map(<[f32]>::to_vec));
-        }
-        Ok(())
-    }
+/// The mean embedding of a signal's windows.
+pub(crate) fn mean(rows: &[Vec<f32>]) -> Vec<f32> {
+    let value = |d: usize| rows.iter().map(|r| r[d]).sum::<f32>() / rows.len() as f32;
+    (0..rows.first().map_or(0, Vec::len)).map(value).collect()
 }
 
 /// The batch that a graph does not leave free.
