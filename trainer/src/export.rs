@@ -7,14 +7,14 @@
 pub mod onnx;
 
 use anyhow::{Context, bail};
-use burn::nn::conv::Conv1d;
+use burn::module::Param;
 use burn::nn::{BatchNorm, Linear};
 use burn::tensor::{Device, Tensor, TensorData};
 use prost::Message;
 use tract_onnx::prelude::*;
 
-use crate::network::{SensorCnn, Shape};
-use onnx::{GraphBuilder, Weights};
+use crate::network::{ConvNet, Network, Pool, SensorCnn, Shape, Step};
+use onnx::{GraphBuilder, Weights, Window};
 
 /// The largest difference that [`verify`] lets pass, relative to the largest embedding value
 /// where that is above 1.
@@ -25,15 +25,38 @@ const BATCHES: [usize; 3] = [1, 3, 16];
 
 /// A network in evaluation mode as the bytes of an ONNX model, with `metadata` as given. The same
 /// network and metadata give the same bytes.
-pub fn encode(encoder: &SensorCnn, shape: Shape, metadata: &[(String, String)]) -> Vec<u8> {
+pub fn encode(encoder: &Network, shape: Shape, metadata: &[(String, String)]) -> Vec<u8> {
     let mut graph = GraphBuilder::default();
+    match encoder {
+        Network::Sensor(network) => sensor_cnn(&mut graph, network),
+        Network::Conv(network) => conv_net(&mut graph, network, shape),
+    }
+    let input = ("input", &input_sizes(shape)[..]);
+    graph
+        .finish(input, ("embedding", shape.dim), metadata)
+        .encode_to_vec()
+}
+
+/// The input without the batch: a series has no height.
+fn input_sizes(shape: Shape) -> Vec<usize> {
+    match shape.input {
+        [channels, 1, width] => vec![channels, width],
+        all => all.to_vec(),
+    }
+}
+
+fn sensor_cnn(graph: &mut GraphBuilder, encoder: &SensorCnn) {
     let mut depths = Vec::new();
     let mut last = "input".to_string();
     for (i, (conv, norm)) in encoder.convs.iter().zip(&encoder.norms).enumerate() {
         let name = format!("conv{}", i + 1);
-        let (weight, bias) = fold(conv, norm);
-        let padding = conv.kernel_size / 2;
-        let x = graph.conv(&name, &last, weight, bias, conv.stride, padding);
+        let (weight, bias) = fold(&conv.weight, norm);
+        let window = Window {
+            stride: vec![conv.stride],
+            padding: vec![conv.kernel_size / 2],
+            groups: 1,
+        };
+        let x = graph.conv(&name, &last, weight, bias, window);
         last = graph.plain(&format!("relu{}", i + 1), "Relu", &[&x]);
         depths.push(last.clone());
     }
@@ -45,33 +68,91 @@ pub fn encode(encoder: &SensorCnn, shape: Shape, metadata: &[(String, String)]) 
             ("GlobalMaxPool", "maximum", maximum),
         ] {
             let name = format!("{name}{}", i + 1);
-            let part = pooled(&mut graph, kind, &name, x, dense);
+            let part = pooled(graph, kind, &name, x, dense);
             sum = Some(match sum {
                 None => part,
                 Some(sum) => graph.plain(&format!("{name}.sum"), "Add", &[&sum, &part]),
             });
         }
     }
-    let input = ("input", [shape.channels, shape.window]);
-    graph
-        .finish(input, ("embedding", shape.dim), metadata)
-        .encode_to_vec()
 }
 
-fn pooled(graph: &mut GraphBuilder, kind: &str, name: &str, x: &str, dense: &Linear) -> String {
+fn conv_net(graph: &mut GraphBuilder, network: &ConvNet, shape: Shape) {
+    let series = shape.input[1] == 1;
+    let mut layers = network.convs.iter().zip(&network.norms).enumerate();
+    let mut next = |graph: &mut GraphBuilder, x: &str| {
+        let Some((i, (conv, norm))) = layers.next() else {
+            return x.to_owned();
+        };
+        let (mut weight, bias) = fold(&conv.weight, norm);
+        let mut window = Window {
+            stride: conv.stride.into(),
+            padding: conv.kernel_size.map(|k| k / 2).into(),
+            groups: conv.groups,
+        };
+        if series {
+            // [out, in, 1, kernel]: the height goes.
+            weight.shape.remove(2);
+            window.stride.remove(0);
+            window.padding.remove(0);
+        }
+        graph.conv(&format!("conv{}", i + 1), x, weight, bias, window)
+    };
+    let rectified = |graph: &mut GraphBuilder, x: String, relu: bool| match relu {
+        true => graph.plain(&format!("{x}.relu"), "Relu", &[&x]),
+        false => x,
+    };
+    let (mut x, mut kept) = ("input".to_owned(), Vec::new());
+    for step in &network.steps {
+        match step {
+            Step::Begin => kept.push(x.clone()),
+            Step::Conv { relu } => {
+                let conv = next(graph, &x);
+                x = rectified(graph, conv, *relu);
+            }
+            Step::Shortcut => {
+                let shortcut = kept.pop().map(|x| next(graph, &x));
+                kept.extend(shortcut);
+            }
+            Step::Add { relu } => {
+                if let Some(shortcut) = kept.pop() {
+                    let sum = graph.plain(&format!("{x}.sum"), "Add", &[&x, &shortcut]);
+                    x = rectified(graph, sum, *relu);
+                }
+            }
+        }
+    }
+    if network.pool == Pool::Flat {
+        let flat = graph.plain("flatten", "Flatten", &[&x]);
+        dense(graph, "dense", &flat, &network.dense);
+        return;
+    }
+    let mean = pooled(graph, "GlobalAveragePool", "average", &x, &network.dense);
+    if let Some(maximum) = &network.maximum {
+        let maximum = pooled(graph, "GlobalMaxPool", "maximum", &x, maximum);
+        graph.plain("sum", "Add", &[&mean, &maximum]);
+    }
+}
+
+fn pooled(graph: &mut GraphBuilder, kind: &str, name: &str, x: &str, layer: &Linear) -> String {
     let pool = graph.plain(&format!("{name}.pool"), kind, &[x]);
     let flat = graph.plain(&format!("{name}.flatten"), "Flatten", &[&pool]);
-    let weight = weights(dense.weight.val().transpose());
-    let bias = dense.bias.as_ref().map(|b| weights(b.val()));
-    graph.gemm(&format!("{name}.dense"), &flat, weight, bias)
+    dense(graph, &format!("{name}.dense"), &flat, layer)
+}
+
+fn dense(graph: &mut GraphBuilder, name: &str, x: &str, layer: &Linear) -> String {
+    let weight = weights(layer.weight.val().transpose());
+    let bias = layer.bias.as_ref().map(|b| weights(b.val()));
+    graph.gemm(name, x, weight, bias)
 }
 
 /// Batch norm as part of the convolution: weight * gamma / sigma, and beta - mean * gamma / sigma.
-fn fold(conv: &Conv1d, norm: &BatchNorm) -> (Weights, Weights) {
+fn fold<const D: usize>(weight: &Param<Tensor<D>>, norm: &BatchNorm) -> (Weights, Weights) {
     let sigma = norm.running_var.value().add_scalar(norm.epsilon).sqrt();
     let gain = norm.gamma.val() / sigma;
-    let [out, _, _] = conv.weight.dims();
-    let weight = conv.weight.val() * gain.clone().reshape([out, 1, 1]);
+    let mut each = [1; D];
+    each[0] = weight.dims()[0];
+    let weight = weight.val() * gain.clone().reshape(each);
     let bias = norm.beta.val() - norm.running_mean.value() * gain;
     (weights(weight), weights(bias))
 }
@@ -88,33 +169,28 @@ pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }
 
-/// Runs `windows` ([channels, window] each, one after the other) through the network on `device`.
-/// The result is one embedding a window.
-pub fn embed(encoder: &SensorCnn, shape: Shape, windows: &[f32], device: &Device) -> Vec<f32> {
-    let size = shape.channels * shape.window;
-    windows
-        .chunks(256 * size)
+/// Runs `inputs` ([channels, height, width] each, one after the other) through the network on
+/// `device`. The result is one embedding an input.
+pub fn embed(encoder: &Network, shape: Shape, inputs: &[f32], device: &Device) -> Vec<f32> {
+    let [channels, height, width] = shape.input;
+    inputs
+        .chunks(256 * shape.values())
         .flat_map(|chunk| {
-            let sizes = [chunk.len() / size, shape.channels, shape.window];
-            let x = Tensor::from_data(TensorData::new(chunk.to_vec(), sizes), device);
+            let sizes = [chunk.len() / shape.values(), channels, height, width];
+            let x = Tensor::<4>::from_data(TensorData::new(chunk.to_vec(), sizes), device);
             values(encoder.forward(x))
         })
         .collect()
 }
 
-/// Runs the model's bytes through tract on real `windows`, at several batch sizes, and compares
+/// Runs the model's bytes through tract on real `inputs`, at several batch sizes, and compares
 /// with `expected`, the network's own embeddings of them. Returns the largest difference.
 ///
 /// # Errors
 /// The bytes are no model that tract can run, or a difference is above [`TOLERANCE`].
-pub fn verify(
-    model: &[u8],
-    shape: Shape,
-    windows: &[f32],
-    expected: &[f32],
-) -> anyhow::Result<f32> {
-    let size = shape.channels * shape.window;
-    let available = windows.len() / size;
+pub fn verify(model: &[u8], shape: Shape, inputs: &[f32], expected: &[f32]) -> anyhow::Result<f32> {
+    let size = shape.values();
+    let available = inputs.len() / size;
     let scale = expected.iter().fold(1.0f32, |a, v| a.max(v.abs()));
     let mut worst = 0.0f32;
     for batch in BATCHES {
@@ -124,14 +200,14 @@ pub fn verify(
             let picked = (start..start + batch).map(|i| i % available);
             let input: Vec<f32> = picked
                 .clone()
-                .flat_map(|i| &windows[i * size..][..size])
+                .flat_map(|i| &inputs[i * size..][..size])
                 .copied()
                 .collect();
-            let output = run(&runnable, [batch, shape.channels, shape.window], &input)?;
+            let output = run(&runnable, &batched(batch, shape), &input)?;
             let wanted = picked.flat_map(|i| &expected[i * shape.dim..][..shape.dim]);
             if output.len() != batch * shape.dim {
                 bail!(
-                    "the exported model gives {} values for {batch} windows",
+                    "the exported model gives {} values for {batch} inputs",
                     output.len()
                 );
             }
@@ -153,22 +229,29 @@ pub fn verify(
     Ok(worst)
 }
 
+/// The input's sizes with the batch.
+fn batched(batch: usize, shape: Shape) -> Vec<usize> {
+    let mut sizes = vec![batch];
+    sizes.extend(input_sizes(shape));
+    sizes
+}
+
 fn prepare(model: &[u8], batch: usize, shape: Shape) -> TractResult<Arc<TypedRunnableModel>> {
     tract_onnx::onnx()
         .with_ignore_value_info(true)
         .with_ignore_output_shapes(true)
         .model_for_read(&mut &model[..])?
-        .with_input_fact(0, f32::fact([batch, shape.channels, shape.window]).into())?
+        .with_input_fact(0, f32::fact(batched(batch, shape)).into())?
         .into_optimized()?
         .into_runnable()
 }
 
 fn run(
     model: &Arc<TypedRunnableModel>,
-    shape: [usize; 3],
+    shape: &[usize],
     input: &[f32],
 ) -> anyhow::Result<Vec<f32>> {
-    let tensor = tract_onnx::prelude::Tensor::from_shape(&shape, input)?;
+    let tensor = tract_onnx::prelude::Tensor::from_shape(shape, input)?;
     let outputs = model.run(tvec!(tensor.into()))?;
     let first = outputs
         .first()

@@ -206,6 +206,39 @@ impl Items {
     }
 }
 
+/// Which kind of files a folder has, in itself or in its folders.
+///
+/// # Errors
+/// Neither pictures nor sound, or both.
+pub fn kind_of(folder: &Path) -> anyhow::Result<crate::source::Kind> {
+    use crate::source::Kind as Data;
+    let has = |kind| folder::any(folder, kind, 1).is_ok_and(|found| !found.is_empty());
+    match (has(Kind::Image), has(Kind::Wav)) {
+        (true, false) => Ok(Data::Pictures),
+        (false, true) => Ok(Data::Sound),
+        (true, true) => Err(anyhow!(
+            "{} has pictures and sound: say with --kind which to learn from",
+            folder.display()
+        )),
+        (false, false) => Err(anyhow!(
+            "{} has no PNG, JPEG or WAV file, in itself or in its folders",
+            folder.display()
+        )),
+    }
+}
+
+/// Whether a file is an .npz whose `x` is bytes [items, height, width, ...].
+pub fn is_picture_npz(path: &Path) -> bool {
+    let Ok(mut archive) = npyz::npz::NpzArchive::open(path) else {
+        return false;
+    };
+    let Ok(Some(x)) = archive.by_name("x") else {
+        return false;
+    };
+    let bytes = matches!(x.header().dtype(), npyz::DType::Plain(t) if t.type_char() == npyz::TypeChar::Uint && t.size_field() == 1);
+    bytes && matches!(x.shape().len(), 3 | 4)
+}
+
 /// The noise of a view of a clip, in decibels below its power.
 const VIEW_SNR: f32 = 10.0;
 

@@ -1,15 +1,18 @@
-//! `headstart pretrain`: from unlabelled recordings to an encoder.
+//! `headstart pretrain`: from data without labels to an encoder.
 
 mod checkpoint;
+mod data;
+mod lars;
+mod loader;
 mod progress;
 mod settings;
 mod training;
-mod views;
 mod whiten;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use burn::tensor::Device;
@@ -17,41 +20,52 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::background;
-use crate::dataset::Dataset;
 use crate::error::{Failure, Outcome};
-use crate::{export, files};
-use headstart::frontend::settings::{SensorSettings, Settings as FrontEnd};
+use crate::source::{self, purpose};
+use crate::{encoder_file, export, files};
+pub use data::{Opened, open};
+use progress::Progress;
 pub use settings::Settings;
-use training::{Trained, Training};
-use views::{Windows, purpose};
+pub use training::{Epoch, Keeping, Trained, Training, Weighted};
 
-/// Pretrain an encoder on unlabelled recordings.
+/// Pretrain an encoder on data without labels.
 ///
-/// Two augmented views of each window learn to find each other among all others (SimCLR); labels
-/// in the data are not looked at. Writes an ONNX file with everything that a device needs.
+/// The network learns a task that is made from the data itself (--pretext). The default is a
+/// contrast: two augmented views of each item find each other among all others (SimCLR). Labels in
+/// the data are not looked at. Writes an ONNX file with everything that a device needs.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     args_override_self = true,
-    after_help = "Example:\n  headstart pretrain models/data/watch/pretrain.npz -o encoder.onnx\n\nThe same data, settings, machine and --threads give the same file, bit for bit."
+    after_help = "Examples:\n  headstart pretrain models/data/watch/pretrain.npz -o encoder.onnx\n  headstart pretrain photos/ --size 32 --network resnet8 --width 16 --pretext contrastive,rotation=0.5\n  headstart pretrain words/ --network ds-cnn --width 32 --epochs 40\n\nThe same data, settings, machine and --threads give the same file, bit for bit."
 )]
 pub struct Args {
-    /// Recordings: an .npz file with x
+    /// Recordings of a sensor (.npz, .csv); pictures (a folder of PNG and JPEG files, an IDX file, an
+    /// .npz of bytes); or a folder of WAV files
     pub data: PathBuf,
+    /// What the data is, where that can't be seen from it
+    #[arg(long, value_enum)]
+    pub kind: Option<source::Kind>,
     /// Where the encoder goes
     #[arg(short, long, default_value = "encoder.onnx", value_name = "FILE")]
     pub output: PathBuf,
     /// Goes on from the checkpoint of an interrupted run, to the same final bits
     #[arg(long)]
     pub resume: bool,
-    /// The run's state, written after every epoch [default: OUTPUT with .checkpoint]
+    /// The run's state [default: OUTPUT with .checkpoint]
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
-    /// Threads to compute on [default: one a core]
+    /// It is written at the end of an epoch, but not more often than this
+    #[arg(long, default_value_t = 1.0, value_name = "MINUTES")]
+    pub checkpoint_every: f64,
+    /// Threads to compute on, besides one that loads data [default: one a core]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub threads: Option<u32>,
-    /// Samples a second, where the data does not say
+    /// A sensor's samples a second, where the data does not say
     #[arg(long, value_name = "HZ")]
     pub rate: Option<f32>,
+    /// Only the first so many pictures or clips
+    #[arg(long, value_name = "ITEMS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
     /// Licence of the encoder, kept in its metadata
     #[arg(long, default_value = "MIT OR Apache-2.0", value_name = "SPDX")]
     pub licence: String,
@@ -70,7 +84,7 @@ pub struct Report {
     pub encoder: PathBuf,
     /// Of the file.
     pub sha256: String,
-    /// Windows trained on.
+    /// Items trained on: windows, pictures or clips.
     pub windows: usize,
     /// Times each was seen.
     pub epochs: u32,
@@ -78,7 +92,11 @@ pub struct Report {
     pub seconds: f64,
     /// Over the whole run.
     pub windows_per_second: f64,
-    /// Mean NT-Xent of the last epoch, in nats.
+    /// Part of the time in which training waited for data.
+    pub waiting: f64,
+    /// Part of the time that was neither forward nor backward pass.
+    pub outside: f64,
+    /// Mean loss of the last epoch.
     pub loss: f64,
     /// Mean squared distance of two views' unit embeddings.
     pub alignment: f32,
@@ -88,7 +106,7 @@ pub struct Report {
     pub effective_rank: f32,
     /// Weights and biases in the file.
     pub parameters: usize,
-    /// Multiply-accumulates a window.
+    /// Multiply-accumulates an item.
     pub macs: usize,
     /// Largest difference between the file, run by tract, and the trained network.
     pub export_difference: f32,
@@ -129,12 +147,17 @@ fn print(report: &Report) {
     println!("encoder      {}", report.encoder.display());
     println!("sha256       {}", report.sha256);
     println!(
-        "size         {} parameters, {} multiply-accumulates a window",
+        "size         {} parameters, {} multiply-accumulates an item",
         report.parameters, report.macs
     );
     println!(
-        "training     {} windows, {} epochs, {:.0} s, {:.0} windows/s",
-        report.windows, report.epochs, report.seconds, report.windows_per_second
+        "training     {} items, {} epochs, {:.0} s, {:.0} items/s; {:.1} % of the time outside of the network, {:.1} % of it waiting for data",
+        report.windows,
+        report.epochs,
+        report.seconds,
+        report.windows_per_second,
+        100.0 * report.outside,
+        100.0 * report.waiting
     );
     println!(
         "quality      loss {:.3}, alignment {:.3}, uniformity {:.2}, effective rank {:.1}",
@@ -167,28 +190,12 @@ pub fn pretrain(args: &Args, stop: &AtomicBool) -> Result<Report, Failure> {
     for file in [&args.output, &checkpoint] {
         writable(file)?;
     }
-    let mut data = Dataset::load(&args.data).map_err(anyhow::Error::from)?;
-    if let Some(groups) = &args.settings.groups {
-        data = data.filter(|r| groups.contains(r.group));
-        if data.recordings.is_empty() {
-            let groups = String::from(groups.clone());
-            return Err(anyhow!("no recording is of --groups {groups}").into());
-        }
+    if !(args.checkpoint_every >= 0.0 && args.checkpoint_every.is_finite()) {
+        return Err(Failure::Usage(
+            "--checkpoint-every takes minutes, 0 or more".into(),
+        ));
     }
-    args.settings.check(&data)?;
-    let rate = args.rate.or(data.rate_hz).ok_or_else(|| {
-        Failure::Usage("the data does not say how many samples it has a second: give --rate".into())
-    })?;
-    if !(rate.is_finite() && rate > 0.0) {
-        return Err(Failure::Usage(format!(
-            "--rate is {rate}: give samples a second, for example 50"
-        )));
-    }
-    if data.recordings.len() == 1 {
-        eprintln!(
-            "warning: there is one recording only; what is the same all through it can't be learned"
-        );
-    }
+    args.settings.check()?;
     let threads = match args.threads {
         Some(threads) => threads as usize,
         None => std::thread::available_parallelism().map_or(1, |n| n.get()),
@@ -198,13 +205,45 @@ pub fn pretrain(args: &Args, stop: &AtomicBool) -> Result<Report, Failure> {
         .build()
         .context("could not start threads")?;
     pool.install(|| {
-        let training = Training::new(&data, &args.settings, threads, &checkpoint, args.resume)?;
-        let (trained, windows) = training.run(stop)?;
-        let report = write(args, &data, rate, &trained, &windows)?;
+        let opened = open(args)?;
+        let source = opened.source.as_ref();
+        let settings = args.settings.clone().resolved(source.kind());
+        settings.check_data(source)?;
+        let tasks = weighted(&settings);
+        let keeping = Keeping {
+            path: &checkpoint,
+            every: Duration::from_secs_f64(60.0 * args.checkpoint_every),
+            resume: args.resume,
+        };
+        let training = Training::new(
+            source,
+            &tasks,
+            &settings,
+            &opened.sha256,
+            threads,
+            Some(keeping),
+        )?;
+        let done = training.epochs().last().map_or(0, |e| e.step);
+        let progress = Progress::new(training.steps(), done);
+        let epochs = settings.epochs;
+        let trained = training.run(stop, Some(&progress), |epoch, _| {
+            progress.epoch(epoch, epochs);
+            Ok(())
+        });
+        progress.finish();
+        let report = write(args, &settings, &opened, &trained?)?;
         // The encoder is there: the way back is no longer needed.
         let _ = std::fs::remove_file(&checkpoint);
         Ok(report)
     })
+}
+
+/// The tasks of a run.
+fn weighted(settings: &Settings) -> Vec<Weighted> {
+    let tasks = settings.tasks().into_iter();
+    tasks
+        .map(|(task, weight)| (task.build(settings.temperature), weight, task.name()))
+        .collect()
 }
 
 /// Refuses at the start what would fail after the training.
@@ -224,24 +263,24 @@ fn writable(file: &Path) -> anyhow::Result<()> {
 /// Exports, checks and writes the encoder.
 fn write(
     args: &Args,
-    data: &Dataset,
-    rate: f32,
+    settings: &Settings,
+    opened: &Opened,
     trained: &Trained,
-    windows: &Windows,
 ) -> anyhow::Result<Report> {
-    let settings = &args.settings;
-    let shape = settings.shape(data.channels);
+    let source = opened.source.as_ref();
+    let shape = settings.shape(source.shape());
     let device = Device::flex();
-    let all: Vec<usize> = (0..windows.len()).collect();
-    let plain = windows.plain(&all);
+    let all: Vec<usize> = (0..source.len()).collect();
+    let plain = source::plain(source, &all);
     let mut encoder = trained.encoder.clone();
-    if let Some(recordings) = windows.recordings().filter(|_| settings.whiten > 0.0) {
+    if let Some(recordings) = source.recordings().filter(|_| settings.whiten > 0.0) {
         let embeddings = export::embed(&encoder, shape, &plain, &device);
         let map = whiten::whitening(&embeddings, &recordings, shape.dim, settings.whiten);
         encoder = encoder.then_linear(&map, &device);
     }
     let embeddings = export::embed(&encoder, shape, &plain, &device);
-    let (first, second) = match windows.pairs() {
+    let pairs = source.pairs(settings.seed);
+    let (first, second) = match &pairs {
         Some(pairs) => {
             let row = |i: usize| &embeddings[i * shape.dim..(i + 1) * shape.dim];
             let (first, second): (Vec<&[f32]>, Vec<&[f32]>) =
@@ -249,48 +288,39 @@ fn write(
             (first.concat(), second.concat())
         }
         None => {
-            let views = windows.views(&all, purpose::PROBE, 1);
+            let views = source::views(source, &all, [settings.seed, purpose::PROBE, 1]);
             let mut first = export::embed(&encoder, shape, &views, &device);
             let second = first.split_off(first.len() / 2);
             (first, second)
         }
     };
-    let whitened = windows.pairs().is_some() && settings.whiten > 0.0;
+    let whitened = pairs.is_some() && settings.whiten > 0.0;
     let mut background = background::from_pairs(&embeddings, &first, &second, shape.dim, whitened);
-    if let Some(recordings) = windows.recordings().filter(|_| whitened) {
+    if let Some(recordings) = source.recordings().filter(|_| whitened) {
         background.calibration =
             background::calibrate_recordings(&embeddings, &recordings, &background.mean);
     }
 
-    let frontend = FrontEnd::Sensor(SensorSettings {
-        channels: data.channels,
-        window: settings.window as usize,
-        hop: settings.hop as usize,
-        rate,
-        scale: data
-            .scale
-            .clone()
-            .unwrap_or_else(|| vec![1.0; data.channels]),
-        mean: vec![0.0; data.channels],
-        std: windows.std.clone(),
-    });
     let bare = export::encode(&encoder, shape, &[]);
-    let command = command(args);
+    let command = command(args, settings, source.kind());
     let identity = Sha256::new()
         .chain_update(&bare)
         .chain_update(&command)
-        .chain_update(data.sha256)
+        .chain_update(opened.sha256)
         .finalize();
     let mut metadata = vec![
-        ("frontend", frontend.json()),
+        ("frontend", source.frontend().json()),
         ("embedding_scale", embedding_step(&embeddings).to_string()),
         ("space_id", hex(&identity[..16])),
         ("command", command),
         ("seed", settings.seed.to_string()),
-        ("data_sha256", hex(&data.sha256)),
+        ("data_sha256", hex(&opened.sha256)),
         ("licence", args.licence.clone()),
         ("version", env!("CARGO_PKG_VERSION").into()),
     ];
+    if source.kind() != source::Kind::Sensor {
+        metadata.push(("layout", encoder_file::CHANNELS_FIRST.into()));
+    }
     metadata.extend(background::metadata(&background));
     metadata.sort();
     let metadata: Vec<(String, String)> = metadata
@@ -300,18 +330,23 @@ fn write(
     let bytes = export::encode(&encoder, shape, &metadata);
     let export_difference = export::verify(&bytes, shape, &plain, &embeddings)?;
     files::write(&args.output, &bytes)?;
-    let seen = windows.len() as f64 * f64::from(settings.epochs);
+    let seen = source.len() as f64 * f64::from(settings.epochs);
+    let epochs = &trained.epochs;
+    let last = epochs.last().context("no epoch was trained")?;
+    let mean = |of: fn(&Epoch) -> f64| epochs.iter().map(of).sum::<f64>() / epochs.len() as f64;
     Ok(Report {
         encoder: args.output.clone(),
         sha256: hex(&Sha256::digest(&bytes)),
-        windows: windows.len(),
+        windows: source.len(),
         epochs: settings.epochs,
         seconds: trained.seconds,
         windows_per_second: seen / trained.seconds,
-        loss: trained.loss,
-        alignment: trained.quality.alignment,
-        uniformity: trained.quality.uniformity,
-        effective_rank: trained.quality.effective_rank,
+        waiting: mean(|e| e.waiting),
+        outside: mean(|e| e.outside),
+        loss: last.loss,
+        alignment: last.alignment,
+        uniformity: last.uniformity,
+        effective_rank: last.effective_rank,
         parameters: shape.parameters(),
         macs: shape.macs(),
         export_difference,
@@ -320,15 +355,13 @@ fn write(
 
 /// The command that makes this encoder again, with every setting spelt out; folders don't matter
 /// and are left out, so that they don't change the file.
-fn command(args: &Args) -> String {
+fn command(args: &Args, settings: &Settings, kind: source::Kind) -> String {
     let name = args.data.file_name().unwrap_or_default().to_string_lossy();
-    let flags = args
-        .settings
-        .flags()
-        .into_iter()
-        .map(|(flag, value)| format!("{flag} {value}"));
+    let flags = settings.flags(kind).into_iter();
+    let limit = args.limit.map(|n| format!("--limit {n}"));
     let words: Vec<String> = std::iter::once(format!("headstart pretrain {name}"))
-        .chain(flags)
+        .chain(flags.map(|(flag, value)| format!("{flag} {value}")))
+        .chain(limit)
         .collect();
     words.join(" ")
 }

@@ -26,23 +26,34 @@ pub struct Weights {
     pub values: Vec<f32>,
 }
 
+/// How a convolution moves, a value for each of its dimensions.
+pub struct Window {
+    /// Values from one place to the next.
+    pub stride: Vec<usize>,
+    /// Zeros on either side.
+    pub padding: Vec<usize>,
+    /// Groups of channels.
+    pub groups: usize,
+}
+
 impl GraphBuilder {
-    /// A 1-D convolution; weight `[out, in, kernel]`, bias `[out]`, `padding` zeros on either side.
+    /// A convolution; weight `[out, in / groups, kernel...]`, bias `[out]`.
     pub fn conv(
         &mut self,
         name: &str,
         input: &str,
         weight: Weights,
         bias: Weights,
-        stride: usize,
-        padding: usize,
+        window: Window,
     ) -> String {
+        let kernel = weight.shape.get(2..).unwrap_or(&[1]).to_vec();
+        let pads = [&window.padding[..], &window.padding].concat();
         let attributes = vec![
-            ints("dilations", &[1]),
-            int("group", 1),
-            ints("kernel_shape", &[*weight.shape.last().unwrap_or(&1)]),
-            ints("pads", &[padding, padding]),
-            ints("strides", &[stride]),
+            ints("dilations", &vec![1; kernel.len()]),
+            int("group", window.groups as i64),
+            ints("kernel_shape", &kernel),
+            ints("pads", &pads),
+            ints("strides", &window.stride),
         ];
         let inputs = [
             input.to_string(),
@@ -71,11 +82,11 @@ impl GraphBuilder {
         self.node(name, kind, inputs, Vec::new())
     }
 
-    /// The finished model, from [N, channels, window] to [N, dim]. The last node's output is
+    /// The finished model, from [N, sizes...] to [N, dim]. The last node's output is
     /// renamed to `output`.
     pub fn finish(
         mut self,
-        input: (&str, [usize; 2]),
+        input: (&str, &[usize]),
         output: (&str, usize),
         metadata: &[(String, String)],
     ) -> ModelProto {
@@ -86,7 +97,7 @@ impl GraphBuilder {
             name: "encoder".into(),
             node: self.nodes,
             initializer: self.weights,
-            input: vec![value(input.0, &input.1)],
+            input: vec![value(input.0, input.1)],
             output: vec![value(output.0, &[output.1])],
             ..Default::default()
         };

@@ -1,25 +1,11 @@
 //! A small 1-D convolutional network for windows of a worn sensor.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::nn::conv::Conv1d;
 use burn::nn::{BatchNorm, BatchNormConfig, Linear};
-use burn::tensor::{Device, Tensor, TensorData, activation};
-use serde::{Deserialize, Serialize};
+use burn::tensor::{Device, Tensor, activation};
 
-use super::Initialiser;
-
-/// The network's sizes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shape {
-    /// Channels of the sensor.
-    pub channels: usize,
-    /// Samples in a window.
-    pub window: usize,
-    /// Channels after the first convolution; twice as many after the second, `dim` after the third.
-    pub width: usize,
-    /// Length of the embedding.
-    pub dim: usize,
-}
+use super::{Initialiser, Shape};
 
 /// Three strided convolutions, and after each of them the average and the maximum over time, each
 /// through a dense layer of its own into one sum. Averages see level and energy, maxima see events
@@ -44,36 +30,14 @@ pub struct SensorCnn {
     pub maxima: Vec<Linear>,
 }
 
-impl Shape {
-    /// Channels after each convolution.
-    pub fn widths(&self) -> [usize; 3] {
-        [self.width, 2 * self.width, self.dim]
-    }
-
-    /// Weights and biases once batch norm is folded away.
-    pub fn parameters(&self) -> usize {
-        let [a, b, c] = self.widths();
-        let convs = self.channels * a * 7 + a * b * 5 + b * c * 5;
-        convs + (a + b + c) + 2 * (a + b + c) * self.dim + self.dim
-    }
-
-    /// Multiply-accumulates for one window.
-    pub fn macs(&self) -> usize {
-        let [a, b, c] = self.widths();
-        let [t1, t2, t3] = [2, 4, 8].map(|stride| self.window.div_ceil(stride));
-        let convs = self.channels * a * 7 * t1 + a * b * 5 * t2 + b * c * 5 * t3;
-        convs + 2 * (a + b + c) * self.dim
-    }
-}
-
 impl SensorCnn {
     /// A network with random weights.
     pub fn new(init: &mut Initialiser, shape: Shape, device: &Device) -> Self {
-        let [a, b, c] = shape.widths();
+        let [a, b, c] = widths(shape);
         let norm = |channels| BatchNormConfig::new(channels).init(device);
         SensorCnn {
             convs: vec![
-                init.conv(shape.channels, a, 7, 2),
+                init.conv(shape.input[0], a, 7, 2),
                 init.conv(a, b, 5, 2),
                 init.conv(b, c, 5, 2),
             ],
@@ -89,24 +53,14 @@ impl SensorCnn {
         }
     }
 
-    /// The same network with its embedding multiplied by `map`, [dim, dim] row-major: folded into
-    /// the last dense layers.
-    pub fn then_linear(mut self, map: &[f32], device: &Device) -> Self {
-        let dim = map.len().isqrt();
-        let map = Tensor::<2>::from_data(TensorData::new(map.to_vec(), [dim, dim]), device);
-        for dense in self.averages.iter_mut().chain(&mut self.maxima) {
-            dense.weight = Param::from_tensor(dense.weight.val().matmul(map.clone()));
-            if let Some(bias) = &mut dense.bias {
-                let row: Tensor<2> = bias.val().unsqueeze();
-                *bias = Param::from_tensor(row.matmul(map.clone()).squeeze_dim(0));
-            }
-        }
-        self
+    /// What makes the embedding, the one with the bias last.
+    pub fn ends(&mut self) -> impl Iterator<Item = &mut Linear> {
+        self.maxima.iter_mut().chain(&mut self.averages)
     }
 
-    /// Windows [N, channels, window] to embeddings [N, dim].
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<2> {
-        let mut x = x;
+    /// Windows [N, channels, 1, window] to embeddings [N, dim].
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+        let mut x: Tensor<3> = x.squeeze_dim(2);
         let mut depths = Vec::new();
         for (conv, norm) in self.convs.iter().zip(&self.norms) {
             x = activation::relu(norm.forward(conv.forward(x)));
@@ -121,4 +75,25 @@ impl SensorCnn {
             .reduce(|sum, part| sum + part)
             .expect("there are three depths")
     }
+}
+
+/// Channels after each convolution.
+fn widths(shape: Shape) -> [usize; 3] {
+    [shape.width, 2 * shape.width, shape.dim]
+}
+
+/// Weights and biases once batch norm is folded away.
+pub fn parameters(shape: Shape) -> usize {
+    let [a, b, c] = widths(shape);
+    let convs = shape.input[0] * a * 7 + a * b * 5 + b * c * 5;
+    convs + (a + b + c) + 2 * (a + b + c) * shape.dim + shape.dim
+}
+
+/// Multiply-accumulates for one window.
+pub fn macs(shape: Shape) -> usize {
+    let [channels, _, window] = shape.input;
+    let [a, b, c] = widths(shape);
+    let [t1, t2, t3] = [2, 4, 8].map(|stride| window.div_ceil(stride));
+    let convs = channels * a * 7 * t1 + a * b * 5 * t2 + b * c * 5 * t3;
+    convs + 2 * (a + b + c) * shape.dim
 }

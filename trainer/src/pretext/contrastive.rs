@@ -6,6 +6,34 @@
 
 use burn::tensor::Tensor;
 
+use super::{Draw, Head, Loss, PROJECTOR, Prepared, Pretext, Targets, halves, two_views};
+use crate::network::{Initialiser, Mlp, Network, Shape};
+use crate::source::Source;
+
+/// SimCLR.
+pub struct Contrastive {
+    /// Lower looks harder at the nearest other items.
+    pub temperature: f32,
+}
+
+impl Pretext for Contrastive {
+    fn head(&self, init: &mut Initialiser, shape: Shape, _: &dyn Source, _: &Network) -> Head {
+        Head::of(vec![Mlp::new(
+            init,
+            &[shape.dim, PROJECTOR[0], PROJECTOR[1]],
+        )])
+    }
+
+    fn prepare(&self, source: &dyn Source, picked: &[usize], draw: Draw) -> Prepared {
+        two_views(source, picked, draw)
+    }
+
+    fn loss(&self, encoder: &Network, head: &Head, x: Tensor<4>, _: &Targets) -> Loss {
+        let [first, second] = halves(head.run(0, encoder.forward(x)));
+        nt_xent(first, second, self.temperature).into()
+    }
+}
+
 /// Divides each row by its L2 norm.
 pub fn normalise(x: Tensor<2>) -> Tensor<2> {
     let norm = x.clone().powi_scalar(2).sum_dim(1).add_scalar(1e-12).sqrt();

@@ -2,7 +2,7 @@
 //! same bits. Random numbers need no state: they are named by the step.
 //!
 //! ```text
-//! "headstart-checkpoint-1\n"  u32 length, header (JSON)  u64 length, model  u64 length, optimiser  sha256 of all before
+//! "headstart-checkpoint-2\n"  u32 length, header (JSON)  u64 length, model  u64 length, optimiser  sha256 of all before
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,26 +17,29 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::settings::Settings;
-use super::training::Model;
+use super::training::{Epoch, Model};
 use crate::files;
+use crate::source::Kind;
 
-const MAGIC: &[u8] = b"headstart-checkpoint-1\n";
+const MAGIC: &[u8] = b"headstart-checkpoint-2\n";
 
 /// What a checkpoint says about its run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// It fits this run only.
     pub settings: Settings,
+    /// What the data is.
+    pub kind: Kind,
     /// Of the data file, in hexadecimal.
     pub data_sha256: String,
     /// Sums may depend on how work is split.
     pub threads: usize,
     /// Steps that are done.
     pub step: u64,
-    /// Sum of the losses of this epoch's steps so far.
-    pub loss_sum: f64,
-    /// Mean loss of the last finished epoch.
-    pub loss: f64,
+    /// Sum over this epoch's steps so far of the loss, then of each task's own.
+    pub sums: Vec<f64>,
+    /// Epochs that are done.
+    pub epochs: Vec<Epoch>,
     /// Seconds that were spent.
     pub seconds: f64,
 }
@@ -120,7 +123,8 @@ fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Refuses to go on with other settings, data or threads.
 fn compare(found: &Header, expected: &Header) -> anyhow::Result<()> {
-    let [was, is] = [found, expected].map(|header| BTreeMap::from_iter(header.settings.flags()));
+    let [was, is] =
+        [found, expected].map(|header| BTreeMap::from_iter(header.settings.flags(header.kind)));
     let value = |flags: &BTreeMap<String, String>, flag: &str| {
         flags
             .get(flag)
@@ -146,7 +150,7 @@ fn compare(found: &Header, expected: &Header) -> anyhow::Result<()> {
         ));
     }
     if found.data_sha256 != expected.data_sha256 {
-        differences.push("the data file has changed".into());
+        differences.push("the data has changed".into());
     }
     if !differences.is_empty() {
         bail!(

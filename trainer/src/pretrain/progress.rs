@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::pretext::quality::Quality;
+use super::training::Epoch;
 
-/// A bar with loss, windows a second and time left, and a line an epoch.
+/// A bar with loss, items a second and time left, and a line an epoch.
 pub struct Progress {
     bar: ProgressBar,
     terminal: bool,
@@ -29,29 +29,34 @@ impl Progress {
         Progress { bar, terminal }
     }
 
-    /// After each step.
-    pub fn step(&self, loss: f64, windows_per_second: f64) {
-        self.bar
-            .set_message(format!("loss {loss:.3}  {windows_per_second:.0} windows/s"));
+    /// After each step; `waiting` is the part of the time in which there was no data.
+    pub fn step(&self, loss: f64, items_per_second: f64, waiting: f64) {
+        self.bar.set_message(format!(
+            "loss {loss:.3}  {items_per_second:.0} items/s  waiting {:.0} %",
+            100.0 * waiting
+        ));
         self.bar.inc(1);
     }
 
-    /// After each epoch.
-    pub fn epoch(
-        &self,
-        epoch: u64,
-        epochs: u64,
-        loss: f64,
-        quality: &Quality,
-        windows_per_second: f64,
-    ) {
-        let Quality {
-            alignment,
-            uniformity,
-            effective_rank,
-        } = quality;
+    /// After each epoch, of so many.
+    pub fn epoch(&self, epoch: &Epoch, epochs: u32) {
+        let parts = match &epoch.parts[..] {
+            [] | [_] => String::new(),
+            parts => {
+                let part = |(name, loss): &(String, f64)| format!("{name} {loss:.3}");
+                let all: Vec<String> = parts.iter().map(part).collect();
+                format!(" ({})", all.join(", "))
+            }
+        };
         self.say(&format!(
-            "epoch {epoch:3}/{epochs}  loss {loss:.3}  alignment {alignment:.3}  uniformity {uniformity:.2}  effective rank {effective_rank:.1}  {windows_per_second:.0} windows/s"
+            "epoch {:3}/{epochs}  loss {:.3}{parts}  alignment {:.3}  uniformity {:.2}  effective rank {:.1}  {:.0} items/s  waiting {:.0} %",
+            epoch.epoch,
+            epoch.loss,
+            epoch.alignment,
+            epoch.uniformity,
+            epoch.effective_rank,
+            epoch.items_per_second,
+            100.0 * epoch.waiting
         ));
     }
 

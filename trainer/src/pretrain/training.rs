@@ -2,228 +2,492 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::nn::BatchNorm;
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, Header};
+use super::lars::Lars;
+use super::loader::Loader;
 use super::progress::Progress;
-use super::settings::Settings;
-use super::views::{Windows, purpose};
+use super::settings::{Optimiser, Settings};
 use crate::augment::stream;
-use crate::dataset::Dataset;
 use crate::error::Failure;
 use crate::export;
-use crate::network::{Initialiser, Projector, SensorCnn};
-use crate::pretext::contrastive::nt_xent;
+use crate::network::{Initialiser, Network, Shape};
 use crate::pretext::quality::{Quality, quality};
+use crate::pretext::{self, Draw, Head, Prepared, Pretext};
+use crate::source::{self, Source, purpose};
 
-/// The projector's hidden and contrasted widths.
-const PROJECTOR: [usize; 2] = [128, 64];
-
-/// At most so many windows are measured after an epoch: quality costs their square.
+/// At most so many items are measured after an epoch: quality costs their square.
 const PROBES: usize = 512;
 
-/// What is trained: the encoder, and the projector that only training needs.
+/// Below this effective rank all embeddings lie on a line.
+const COLLAPSED: f32 = 1.5;
+/// Epochs in a row that count as a collapse.
+const PATIENCE: usize = 3;
+
+/// What is trained: the encoder, and what only training needs.
 #[derive(Module, Debug)]
 pub struct Model {
     /// What is exported.
-    pub encoder: SensorCnn,
-    projector: Projector,
+    pub encoder: Network,
+    heads: Vec<Head>,
+}
+
+impl Model {
+    fn norms(&self) -> Vec<&BatchNorm> {
+        let heads = self.heads.iter().flat_map(|head| &head.layers);
+        let keys = self.heads.iter().filter_map(|head| head.keys.as_ref());
+        self.encoder
+            .norms()
+            .iter()
+            .chain(heads.flat_map(|layers| layers.norms()))
+            .chain(keys.flat_map(|keys| keys.norms()))
+            .collect()
+    }
+}
+
+/// One epoch of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// From 1.
+    pub epoch: u32,
+    /// Steps up to its end.
+    pub step: u64,
+    /// Seconds up to its end.
+    pub seconds: f64,
+    /// Mean over its steps.
+    pub loss: f64,
+    /// The same of each task, before its weight.
+    pub parts: Vec<(String, f64)>,
+    /// Of two views, after it.
+    pub alignment: f32,
+    /// The same.
+    pub uniformity: f32,
+    /// The same.
+    pub effective_rank: f32,
+    /// Of its last step.
+    pub learning_rate: f64,
+    /// Of its last step, L2 over all weights, before it is clipped.
+    pub gradient_norm: f64,
+    /// Over the epoch.
+    pub items_per_second: f64,
+    /// Part of the time in which training waited for data.
+    pub waiting: f64,
+    /// Part of the time that was neither forward nor backward pass, waiting included.
+    pub outside: f64,
 }
 
 /// A finished run.
 pub struct Trained {
     /// In evaluation mode, on a device without gradients.
-    pub encoder: SensorCnn,
-    /// Mean loss of the last epoch.
-    pub loss: f64,
-    /// After the last epoch.
-    pub quality: Quality,
+    pub encoder: Network,
+    /// The network behind the encoder, of each task.
+    pub heads: Vec<Head>,
+    /// Every epoch of it.
+    pub epochs: Vec<Epoch>,
     /// Seconds of training, earlier parts of a resumed run included.
     pub seconds: f64,
 }
 
+/// Where a run is kept, and how often.
+#[derive(Debug, Clone)]
+pub struct Keeping<'a> {
+    /// The checkpoint.
+    pub path: &'a Path,
+    /// At the end of an epoch, but not more often than this.
+    pub every: Duration,
+    /// Go on from it.
+    pub resume: bool,
+}
+
+/// A task and its weight in the loss.
+pub type Weighted = (Box<dyn Pretext>, f32, String);
+
 /// One run, from its first step or from a checkpoint.
 pub struct Training<'a> {
-    windows: Windows<'a>,
+    source: &'a dyn Source,
+    tasks: &'a [Weighted],
     settings: &'a Settings,
-    checkpoint: &'a Path,
+    keeping: Option<Keeping<'a>>,
+    /// Steps of an epoch: whole batches.
+    per_epoch: u64,
+    shape: Shape,
     device: Device,
     model: Model,
     optimiser: ModuleOptimizer,
     header: Header,
     started: Instant,
+    saved: Option<Instant>,
+    clock: Clock,
+    gradient_norm: f64,
+}
+
+/// Where an epoch's time went.
+struct Clock {
+    start: Instant,
+    waiting: Duration,
+    network: Duration,
+}
+
+impl Clock {
+    fn new() -> Clock {
+        Clock {
+            start: Instant::now(),
+            waiting: Duration::ZERO,
+            network: Duration::ZERO,
+        }
+    }
 }
 
 impl<'a> Training<'a> {
-    /// Prepares a run; `resume` goes on from the checkpoint.
+    /// Prepares a run.
     ///
     /// # Errors
-    /// The checkpoint is missing, damaged, or of another run.
+    /// The checkpoint to resume from is missing, damaged, or of another run; no batch can be filled.
     pub fn new(
-        data: &'a Dataset,
+        source: &'a dyn Source,
+        tasks: &'a [Weighted],
         settings: &'a Settings,
+        data_sha256: &[u8],
         threads: usize,
-        checkpoint: &'a Path,
-        resume: bool,
+        keeping: Option<Keeping<'a>>,
     ) -> anyhow::Result<Self> {
         let device = Device::flex().autodiff();
+        let shape = settings.shape(source.shape());
+        let batch = settings.batch as usize;
+        let order = source::order(source, settings.batches(), batch, settings.seed, 0);
+        if order.is_empty() {
+            bail!(
+                "no group has the {batch} items of one batch: take a smaller --batch, or other --batches"
+            );
+        }
         let mut init = Initialiser::new(stream(settings.seed, purpose::WEIGHTS, 0, 0), &device);
-        let encoder = SensorCnn::new(&mut init, settings.shape(data.channels), &device);
-        let projector =
-            Projector::new(&mut init, settings.dim as usize, PROJECTOR[0], PROJECTOR[1]);
-        let mut model = Model { encoder, projector };
-        let mut optimiser = AdamWConfig::new()
-            .with_epsilon(1e-8)
-            .with_weight_decay(settings.weight_decay)
-            .init();
+        let encoder = Network::new(&mut init, shape, &device);
+        let heads = tasks
+            .iter()
+            .map(|(task, _, _)| task.head(&mut init, shape, source, &encoder))
+            .collect();
+        let mut model = Model { encoder, heads };
+        let mut optimiser = match settings.optimiser.unwrap_or(Optimiser::Adamw) {
+            Optimiser::Adamw => AdamWConfig::new()
+                .with_epsilon(1e-8)
+                .with_weight_decay(settings.weight_decay)
+                .init(),
+            Optimiser::Lars => Lars::init(settings.weight_decay),
+        };
         let mut header = Header {
             settings: settings.clone(),
-            data_sha256: super::hex(&data.sha256),
+            kind: source.kind(),
+            data_sha256: super::hex(data_sha256),
             threads,
             step: 0,
-            loss_sum: 0.0,
-            loss: f64::NAN,
+            sums: vec![0.0; 1 + tasks.len()],
+            epochs: Vec::new(),
             seconds: 0.0,
         };
-        if resume {
-            (header, model, optimiser) = checkpoint::load(checkpoint, &header, model, optimiser)?;
+        if let Some(keeping) = keeping.as_ref().filter(|k| k.resume) {
+            (header, model, optimiser) = checkpoint::load(keeping.path, &header, model, optimiser)?;
         }
-        let windows = Windows::new(data, settings);
-        let started = Instant::now();
         Ok(Training {
-            windows,
+            source,
+            tasks,
             settings,
-            checkpoint,
+            keeping,
+            per_epoch: (order.len() / batch) as u64,
+            shape,
             device,
             model,
             optimiser,
             header,
-            started,
+            started: Instant::now(),
+            saved: None,
+            clock: Clock::new(),
+            gradient_norm: 0.0,
         })
     }
 
-    fn steps_per_epoch(&self) -> u64 {
-        self.windows.len() as u64 / u64::from(self.settings.batch)
+    /// Epochs that were done before this run began.
+    pub fn epochs(&self) -> &[Epoch] {
+        &self.header.epochs
     }
 
-    fn steps(&self) -> u64 {
-        self.steps_per_epoch() * u64::from(self.settings.epochs)
+    /// Steps of the whole run.
+    pub fn steps(&self) -> u64 {
+        self.per_epoch * u64::from(self.settings.epochs)
     }
 
-    /// Trains to the end. A checkpoint is written after every epoch and when `stop` is set.
+    /// Trains to the end. `each` sees every epoch when it is done. A checkpoint is written at the end
+    /// of epochs and when `stop` is set.
     ///
     /// # Errors
-    /// [`Failure::Interrupted`] where `stop` was set; the loss is not finite; a checkpoint can't
-    /// be written.
-    pub fn run(mut self, stop: &AtomicBool) -> Result<(Trained, Windows<'a>), Failure> {
-        let progress = Progress::new(self.steps(), self.header.step);
-        let mut last = None;
-        while self.header.step < self.steps() {
-            if stop.load(Ordering::Relaxed) {
-                self.save()?;
-                progress.finish();
-                return Err(Failure::Interrupted);
-            }
-            let (loss, rate) = self.step()?;
-            progress.step(loss, rate);
-            if self.header.step.is_multiple_of(self.steps_per_epoch()) {
-                self.header.loss = self.header.loss_sum / self.steps_per_epoch() as f64;
-                self.header.loss_sum = 0.0;
-                let quality = self.measure();
-                let epoch = self.header.step / self.steps_per_epoch();
-                progress.epoch(
-                    epoch,
-                    u64::from(self.settings.epochs),
-                    self.header.loss,
-                    &quality,
-                    rate,
-                );
-                last = Some(quality);
-                self.save()?;
-            }
-        }
-        progress.finish();
-        let trained = Trained {
-            quality: last.unwrap_or_else(|| self.measure()),
-            encoder: self.evaluation(),
-            loss: self.header.loss,
-            seconds: self.header.seconds + self.started.elapsed().as_secs_f64(),
-        };
-        Ok((trained, self.windows))
-    }
-
-    /// One step of AdamW. Returns the loss and windows a second.
-    fn step(&mut self) -> anyhow::Result<(f64, f64)> {
-        let clock = Instant::now();
-        let (step, batch) = (self.header.step, self.settings.batch as usize);
-        let (epoch, place) = (step / self.steps_per_epoch(), step % self.steps_per_epoch());
-        let order = self.windows.order(epoch);
-        let picked = &order[place as usize * batch..][..batch];
-        let views = self.windows.views(picked, purpose::VIEWS, step);
-        let shape = self.settings.shape(self.windows.std.len());
-        let data = TensorData::new(views, [2 * batch, shape.channels, shape.window]);
-        let embedding = self
-            .model
-            .encoder
-            .forward(Tensor::from_data(data, &self.device));
-        let z = self.model.projector.forward(embedding);
-        let [first, second] = [0..batch, batch..2 * batch].map(|half| z.clone().slice([half]));
-        let loss = nt_xent(first, second, self.settings.temperature);
-        let value = f64::from(loss.clone().into_scalar::<f32>());
-        if !value.is_finite() {
-            bail!(
-                "the loss became {value} at step {}: try a lower --learning-rate (now {}) or a higher --temperature (now {})",
-                step + 1,
-                self.settings.learning_rate,
-                self.settings.temperature
+    /// [`Failure::Interrupted`] where `stop` was set; the loss is not finite; the embeddings have
+    /// collapsed; a checkpoint can't be written.
+    pub fn run(
+        mut self,
+        stop: &AtomicBool,
+        progress: Option<&Progress>,
+        mut each: impl FnMut(&Epoch, &[Epoch]) -> anyhow::Result<()>,
+    ) -> Result<Trained, Failure> {
+        let (per_epoch, steps) = (self.per_epoch, self.steps());
+        let (source, tasks) = (self.source, self.tasks);
+        let (settings, first) = (self.settings, self.header.step);
+        let prepare = move |step: u64| -> Vec<Prepared> {
+            let batch = settings.batch as usize;
+            let order = source::order(
+                source,
+                settings.batches(),
+                batch,
+                settings.seed,
+                step / per_epoch,
             );
-        }
-        let gradients = GradientsParams::from_grads(loss.backward(), &self.model);
-        self.model = self
-            .optimiser
-            .step(self.rate(), self.model.clone(), gradients);
-        self.header.loss_sum += value;
-        self.header.step += 1;
-        Ok((value, batch as f64 / clock.elapsed().as_secs_f64()))
+            let picked = &order[(step % per_epoch) as usize * batch..][..batch];
+            let each = tasks.iter().enumerate().map(|(task, (pretext, _, _))| {
+                let draw = Draw {
+                    seed: settings.seed,
+                    task: task as u64,
+                    step,
+                };
+                pretext.prepare(source, picked, draw)
+            });
+            each.collect()
+        };
+        std::thread::scope(|scope| {
+            let loader = Loader::start(scope, first..steps, prepare)?;
+            self.clock = Clock::new();
+            while self.header.step < steps {
+                if stop.load(Ordering::Relaxed) {
+                    self.save(true)?;
+                    return Err(Failure::Interrupted);
+                }
+                let (batch, waited) = loader.next()?;
+                self.clock.waiting += waited;
+                let (loss, rate) = self.step(batch, steps)?;
+                if let Some(progress) = progress {
+                    let share = waiting_share(&self.clock);
+                    progress.step(loss, rate, share);
+                }
+                if self.header.step.is_multiple_of(per_epoch) {
+                    let epoch = self.finish_epoch(per_epoch, steps);
+                    each(&epoch, &self.header.epochs)?;
+                    self.refuse_collapse()?;
+                    self.save(false)?;
+                    self.clock = Clock::new();
+                }
+            }
+            Ok(())
+        })?;
+        let valid = self.model.valid();
+        Ok(Trained {
+            encoder: valid.encoder,
+            heads: valid.heads,
+            seconds: self.header.seconds + self.started.elapsed().as_secs_f64(),
+            epochs: self.header.epochs,
+        })
     }
 
-    /// The learning rate of this step: a line up over the first twentieth, then half a cosine
+    /// One step of the optimiser. Returns the loss and items a second.
+    fn step(&mut self, batch: Vec<Prepared>, steps: u64) -> anyhow::Result<(f64, f64)> {
+        let clock = Instant::now();
+        let mut total: Option<Tensor<1>> = None;
+        let (mut kept, mut values) = (Vec::new(), Vec::new());
+        let parts = self.tasks.iter().zip(&self.model.heads).zip(batch);
+        for (((task, weight, name), head), prepared) in parts {
+            let x = pretext::tensor(prepared.inputs, self.source.shape(), &self.device);
+            let loss = task.loss(&self.model.encoder, head, x, &prepared.targets);
+            let value = f64::from(loss.value.clone().into_scalar::<f32>());
+            if !value.is_finite() {
+                bail!(
+                    "the loss of {name} became {value} at step {}: try a lower --learning-rate (now {}), --clip 1, or a higher --temperature (now {})",
+                    self.header.step + 1,
+                    self.settings.learning_rate,
+                    self.settings.temperature
+                );
+            }
+            values.push(value);
+            kept.push(loss.keys);
+            let weighted = match weight {
+                1.0 => loss.value,
+                weight => loss.value.mul_scalar(*weight),
+            };
+            total = Some(match total {
+                None => weighted,
+                Some(sum) => sum + weighted,
+            });
+        }
+        let Some(total) = total else {
+            bail!("there is no task to learn from");
+        };
+        let mut gradients = GradientsParams::from_grads(total.backward(), &self.model);
+        self.clock.network += clock.elapsed();
+        let ends = (self.header.step + 1).is_multiple_of(self.per_epoch);
+        if ends || self.settings.clip.is_some() {
+            self.gradient_norm = f64::from(norm(&self.model, &gradients));
+        }
+        if let Some(most) = self
+            .settings
+            .clip
+            .filter(|&c| self.gradient_norm > f64::from(c))
+        {
+            let by = f64::from(most) / self.gradient_norm;
+            self.model.visit(&mut Shortened {
+                gradients: &mut gradients,
+                by: by as f32,
+            });
+        }
+        let rate = self.rate(steps);
+        self.model = self.optimiser.step(rate, self.model.clone(), gradients);
+        if kept.iter().any(Option::is_some) {
+            let heads = std::mem::take(&mut self.model.heads);
+            let encoder = &self.model.encoder;
+            let each = self.tasks.iter().zip(heads).zip(kept);
+            self.model.heads = each
+                .map(|(((task, _, _), head), keys)| task.after(encoder, head, keys))
+                .collect();
+        }
+        let weights = self.tasks.iter().map(|(_, weight, _)| f64::from(*weight));
+        let value: f64 = values.iter().zip(weights).map(|(v, w)| v * w).sum();
+        let parts = std::iter::once(value).chain(values);
+        for (sum, part) in self.header.sums.iter_mut().zip(parts) {
+            *sum += part;
+        }
+        self.header.step += 1;
+        let seconds = clock.elapsed().as_secs_f64();
+        Ok((value, f64::from(self.settings.batch) / seconds))
+    }
+
+    fn finish_epoch(&mut self, per_epoch: u64, steps: u64) -> Epoch {
+        let spent = self.clock.start.elapsed().as_secs_f64();
+        let part = |time: Duration| time.as_secs_f64() / spent.max(1e-9);
+        let (waiting, network) = (part(self.clock.waiting), part(self.clock.network));
+        self.synchronise();
+        let quality = self.measure();
+        let mean = |sum: &f64| sum / per_epoch as f64;
+        let names = self.tasks.iter().map(|(_, _, name)| name.clone());
+        let parts = self.header.sums.iter().skip(1).map(mean);
+        let epoch = Epoch {
+            epoch: (self.header.step / per_epoch) as u32,
+            step: self.header.step,
+            seconds: self.header.seconds + self.started.elapsed().as_secs_f64(),
+            loss: self.header.sums.first().map_or(f64::NAN, mean),
+            parts: names.zip(parts).collect(),
+            alignment: quality.alignment,
+            uniformity: quality.uniformity,
+            effective_rank: quality.effective_rank,
+            learning_rate: self.rate_at(self.header.step.saturating_sub(1), steps),
+            gradient_norm: self.gradient_norm,
+            items_per_second: per_epoch as f64 * f64::from(self.settings.batch) / spent,
+            waiting,
+            outside: 1.0 - network,
+        };
+        self.header.sums.iter_mut().for_each(|sum| *sum = 0.0);
+        self.header.epochs.push(epoch.clone());
+        epoch
+    }
+
+    /// Stops a run that can come to nothing.
+    fn refuse_collapse(&self) -> anyhow::Result<()> {
+        // The first epochs may begin anywhere.
+        let early = (self.settings.epochs as usize / 20).max(PATIENCE);
+        let recent = self.header.epochs.iter().skip(early).rev().take(PATIENCE);
+        let bad = recent.filter(|e| e.effective_rank < COLLAPSED || !e.effective_rank.is_finite());
+        if bad.count() < PATIENCE {
+            return Ok(());
+        }
+        let advice = self.tasks.iter().map(|(task, _, _)| task.advice());
+        bail!(
+            "the embeddings have collapsed: for {PATIENCE} epochs they have lain on a line (effective rank below {COLLAPSED} of {}), and an encoder that says the same of everything is of no use; {}",
+            self.shape.dim,
+            advice.collect::<Vec<_>>().join("; ")
+        )
+    }
+
+    fn rate(&self, steps: u64) -> f64 {
+        self.rate_at(self.header.step, steps)
+    }
+
+    /// The learning rate of a step: a line up over the first twentieth, then half a cosine
     /// (*SGDR: Stochastic Gradient Descent with Warm Restarts*, Loshchilov and Hutter, 2017).
-    fn rate(&self) -> f64 {
-        let (step, steps) = (self.header.step as f64, self.steps() as f64);
+    fn rate_at(&self, step: u64, steps: u64) -> f64 {
+        let (step, steps) = (step as f64, steps as f64);
         let warm = (steps / 20.0).max(1.0);
         let cosine = 0.5 * (1.0 + (std::f64::consts::PI * step / steps).cos());
         self.settings.learning_rate * ((step + 1.0) / warm).min(1.0) * cosine
     }
 
-    /// The encoder as it will be exported: batch norm with its running statistics, no gradients.
-    fn evaluation(&self) -> SensorCnn {
-        self.model.valid().encoder
-    }
-
     fn measure(&self) -> Quality {
-        let every = self.windows.len().div_ceil(PROBES);
-        let picked: Vec<usize> = (0..self.windows.len()).step_by(every).collect();
-        let shape = self.settings.shape(self.windows.std.len());
-        let views = self.windows.views(&picked, purpose::PROBE, 0);
-        let embeddings = export::embed(&self.evaluation(), shape, &views, &Device::flex());
+        let every = self.source.len().div_ceil(PROBES);
+        let picked: Vec<usize> = (0..self.source.len()).step_by(every).collect();
+        let named = [self.settings.seed, purpose::PROBE, 0];
+        let views = source::views(self.source, &picked, named);
+        // As it will be exported: batch norm with its running statistics, no gradients.
+        let encoder = self.model.valid().encoder;
+        let embeddings = export::embed(&encoder, self.shape, &views, &Device::flex());
         let (first, second) = embeddings.split_at(embeddings.len() / 2);
-        quality(first, second, shape.dim)
+        quality(first, second, self.shape.dim)
     }
 
-    fn save(&mut self) -> anyhow::Result<()> {
-        // Running statistics are applied one step late unless they are asked for.
-        for norm in &self.model.encoder.norms {
+    /// Running statistics are applied one step late unless they are asked for.
+    fn synchronise(&self) {
+        for norm in self.model.norms() {
             norm.running_mean.value_sync();
             norm.running_var.value_sync();
         }
+    }
+
+    /// Writes the checkpoint, if it is time or `now`.
+    fn save(&mut self, now: bool) -> anyhow::Result<()> {
+        let Some(keeping) = &self.keeping else {
+            return Ok(());
+        };
+        if !now && self.saved.is_some_and(|at| at.elapsed() < keeping.every) {
+            return Ok(());
+        }
+        self.synchronise();
         let mut header = self.header.clone();
         header.seconds += self.started.elapsed().as_secs_f64();
-        checkpoint::save(self.checkpoint, &header, &self.model, &self.optimiser)
+        checkpoint::save(keeping.path, &header, &self.model, &self.optimiser)?;
+        self.saved = Some(Instant::now());
+        Ok(())
+    }
+}
+
+fn waiting_share(clock: &Clock) -> f64 {
+    clock.waiting.as_secs_f64() / clock.start.elapsed().as_secs_f64().max(1e-9)
+}
+
+/// L2 norm of all gradients together.
+fn norm(model: &Model, gradients: &GradientsParams) -> f32 {
+    struct Squares<'a>(&'a GradientsParams, f32);
+    impl ModuleVisitor for Squares<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.0.get::<D>(param.id) {
+                self.1 += gradient.powi_scalar(2).sum().into_scalar::<f32>();
+            }
+        }
+    }
+    let mut squares = Squares(gradients, 0.0);
+    model.visit(&mut squares);
+    squares.1.sqrt()
+}
+
+/// All gradients made shorter by one factor.
+struct Shortened<'a> {
+    gradients: &'a mut GradientsParams,
+    by: f32,
+}
+
+impl ModuleVisitor for Shortened<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+            let shorter = gradient.mul_scalar(self.by);
+            self.gradients.register::<D>(param.id, shorter);
+        }
     }
 }
