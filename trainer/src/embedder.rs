@@ -69,6 +69,14 @@ impl Embedder {
         }
     }
 
+    /// An .onnx from its bytes.
+    ///
+    /// # Errors
+    /// As [`Embedder::open`].
+    pub fn of_bytes(bytes: &[u8], engine: Engine, threads: usize) -> anyhow::Result<Embedder> {
+        Self::of_file(EncoderFile::from_bytes(bytes)?, bytes, engine, threads)
+    }
+
     /// The float encoder of a file, from its bytes.
     fn of_file(
         file: EncoderFile,

@@ -120,6 +120,11 @@ impl Sampler {
                     (recording.group, support, query)
                 }
                 Protocol::NextWearer => (recording.group, true, true),
+                // Each side teaches as somebody of its own.
+                Protocol::OtherSide => match recording.side {
+                    Some(side) => (sided(recording.group, side), true, true),
+                    None => continue,
+                },
                 Protocol::NextGroup => (ANYONE, true, true),
             };
             let cell = (group, class);
@@ -170,7 +175,7 @@ impl Sampler {
         }
         let protocol = self.protocol;
         let need = match protocol {
-            Protocol::SameWearer => 1,
+            Protocol::SameWearer | Protocol::OtherSide => 1,
             Protocol::NextWearer | Protocol::NextGroup => 2,
         };
         let have = self.subjects.len();
@@ -181,8 +186,8 @@ impl Sampler {
                 need,
             });
         }
-        if protocol == Protocol::NextGroup {
-            // How many examples there are depends on how the groups fall.
+        if matches!(protocol, Protocol::NextGroup | Protocol::OtherSide) {
+            // How many examples there are depends on how the groups fall, or which side teaches.
             return Ok(());
         }
         for (set, cells, need) in [("support", &self.support, shots), ("query", &self.query, 1)] {
@@ -256,6 +261,11 @@ impl Sampler {
         match self.protocol {
             Protocol::SameWearer => (Side::One(subjects[0]), Side::One(subjects[0])),
             Protocol::NextWearer => (Side::One(subjects[0]), Side::One(subjects[1])),
+            Protocol::OtherSide => {
+                let side = below(2, rng) as u8;
+                let of = |side| Side::One(sided(subjects[0], side));
+                (of(side), of(1 - side))
+            }
             Protocol::NextGroup => {
                 subjects.truncate((subjects.len() * TEACHING / 100).max(1));
                 let teaching: BTreeSet<u32> = subjects.into_iter().collect();
@@ -304,6 +314,11 @@ impl Sampler {
             _ => Ok(windows),
         }
     }
+}
+
+/// The key of one side of a subject.
+fn sided(group: u32, side: u8) -> u32 {
+    group.wrapping_mul(2).wrapping_add(u32::from(side))
 }
 
 fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {

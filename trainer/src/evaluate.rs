@@ -3,14 +3,14 @@
 //! Every row of the table answers the same episodes. Windows are embedded once; the device's own
 //! heads then learn and predict on the int8 embeddings, so that rows differ in the features only.
 
-mod args;
-mod cells;
+pub(crate) mod args;
+pub(crate) mod cells;
 mod export;
 pub(crate) mod heads;
 pub(crate) mod open;
 mod open_set;
-mod outcome;
-mod parallel;
+pub(crate) mod outcome;
+pub(crate) mod parallel;
 mod plot;
 pub mod progress;
 mod random;
@@ -21,8 +21,8 @@ pub(crate) mod space;
 mod stored;
 mod strangers;
 mod stream;
-mod table;
-mod task;
+pub(crate) mod table;
+pub(crate) mod task;
 #[cfg(test)]
 mod tests;
 mod things;

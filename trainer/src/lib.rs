@@ -30,6 +30,7 @@ pub mod pretext;
 pub mod pretrain;
 pub mod quantize;
 pub mod source;
+pub mod study;
 
 /// What the tests of several modules run on, the binary's among them.
 #[cfg(test)]

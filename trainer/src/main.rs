@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use headstart_trainer::error::Outcome;
-use headstart_trainer::{background, bench, embed, evaluate, import, inspect, pack, pretrain};
+use headstart_trainer::{
+    background, bench, embed, evaluate, import, inspect, pack, pretrain, study,
+};
 
 /// Pretrain once. Teach it anywhere.
 #[derive(Parser)]
@@ -21,6 +23,7 @@ enum Command {
     Background(background::Args),
     Pack(pack::Args),
     Evaluate(evaluate::Args),
+    Study(study::Args),
     Embed(embed::Args),
     Inspect(inspect::Args),
     Bench(bench::Args),
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         Command::Background(args) => background::run(args),
         Command::Pack(args) => pack::run(args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::Study(args) => study::run(args),
         Command::Embed(args) => embed::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),

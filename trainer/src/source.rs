@@ -89,6 +89,70 @@ pub trait Source: Sync {
     fn frontend(&self) -> FrontEnd;
 }
 
+/// Some items of a source, each as often as it takes to fill `least`.
+pub struct Subset<'a> {
+    /// Where they are from.
+    pub of: &'a dyn Source,
+    /// Their numbers there.
+    pub picked: Vec<usize>,
+    /// So many items at least.
+    pub least: usize,
+}
+
+impl Subset<'_> {
+    fn at(&self, i: usize) -> usize {
+        self.picked[i % self.picked.len()]
+    }
+}
+
+impl Source for Subset<'_> {
+    fn kind(&self) -> Kind {
+        self.of.kind()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.of.shape()
+    }
+
+    fn len(&self) -> usize {
+        match self.picked.len() {
+            0 => 0,
+            have => self.least.div_ceil(have).max(1) * have,
+        }
+    }
+
+    fn plain(&self, i: usize, out: &mut [f32]) {
+        self.of.plain(self.at(i), out);
+    }
+
+    fn view(
+        &self,
+        i: usize,
+        second: bool,
+        common: ChaCha8Rng,
+        private: ChaCha8Rng,
+        out: &mut [f32],
+    ) {
+        self.of.view(self.at(i), second, common, private, out);
+    }
+
+    fn group(&self, i: usize) -> u32 {
+        self.of.group(self.at(i))
+    }
+
+    fn class(&self, i: usize) -> Option<usize> {
+        self.of.class(self.at(i))
+    }
+
+    fn labels(&self) -> &[String] {
+        self.of.labels()
+    }
+
+    fn frontend(&self) -> FrontEnd {
+        self.of.frontend()
+    }
+}
+
 /// How batches are made up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

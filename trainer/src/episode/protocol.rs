@@ -10,6 +10,8 @@ pub enum Protocol {
     SameWearer,
     /// Support from all recordings of one subject, queries from those of another.
     NextWearer,
+    /// Support from one side (wrist) of a subject, queries from the other.
+    OtherSide,
     /// The groups (voices, images) are dealt anew in each episode, 60 % to the support and the
     /// rest to the queries.
     NextGroup,
@@ -17,9 +19,10 @@ pub enum Protocol {
 
 impl Protocol {
     /// All, in the order of the tables.
-    pub const ALL: [Protocol; 3] = [
+    pub const ALL: [Protocol; 4] = [
         Protocol::SameWearer,
         Protocol::NextWearer,
+        Protocol::OtherSide,
         Protocol::NextGroup,
     ];
     /// Those for recordings of people who wear a sensor.
@@ -30,6 +33,7 @@ impl Protocol {
         match self {
             Protocol::SameWearer => "same-wearer",
             Protocol::NextWearer => "next-wearer",
+            Protocol::OtherSide => "other-side",
             Protocol::NextGroup => "next-group",
         }
     }
@@ -40,6 +44,7 @@ impl fmt::Display for Protocol {
         f.pad(match self {
             Protocol::SameWearer => "same wearer",
             Protocol::NextWearer => "next wearer",
+            Protocol::OtherSide => "other side",
             Protocol::NextGroup => "next group",
         })
     }

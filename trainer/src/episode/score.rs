@@ -16,7 +16,8 @@ const SEED: u64 = 0;
 pub struct Score {
     /// The mean over the episodes.
     pub accuracy: f64,
-    /// Half the width of the 95 % interval over the episodes: 1.96 standard errors. It says how
+    /// Half the width of the 95 % interval over the episodes: 1.96 standard errors, more where they
+    /// are few (Student, "The Probable Error of a Mean", 1908). It says how
     /// well this many episodes pin the mean down for these subjects.
     pub ci95: f64,
     /// Half the width of the 95 % percentile bootstrap over the query subjects (B. Efron,
@@ -50,11 +51,21 @@ impl Score {
         };
         (!means.is_empty()).then(|| Score {
             accuracy,
-            ci95: 1.96 * deviation / n.sqrt(),
+            ci95: quantile(means.len()) * deviation / n.sqrt(),
             ci95_groups: interval(parts).map(|(low, high)| (high - low) / 2.0),
             episodes: means.len(),
         })
     }
+}
+
+/// Standard errors in half a 95 % interval of the mean of `n` values.
+fn quantile(n: usize) -> f64 {
+    const STUDENT: [f64; 19] = [
+        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
+        2.145, 2.131, 2.120, 2.110, 2.101, 2.093,
+    ];
+    let of = |free: usize| STUDENT.get(free.saturating_sub(1)).copied();
+    of(n.saturating_sub(1)).unwrap_or(1.96)
 }
 
 /// The 95 % percentile bootstrap of a mean over units that are drawn whole: `parts` has the unit

@@ -27,7 +27,8 @@ use crate::error::Failure;
 ///
 /// same-wearer: support from the first third of a wearer's recordings, queries from the rest after
 /// a gap. next-wearer: support from one wearer, queries from another. In both, support is drawn at
-/// random from all of the wearer's recordings of a class, both wrists together. next-group: the
+/// random from all of the wearer's recordings of a class, both wrists together. other-side: support
+/// from one wrist, queries from the other, of one wearer. next-group: the
 /// groups (voices, images) are dealt anew for each episode, 60 % teach and the others are asked.
 ///
 /// ci95 is the half-width over the episodes, ci95_groups the one over the wearers or groups: how
@@ -131,10 +132,41 @@ enum ProtocolChoice {
     SameWearer,
     NextWearer,
     Both,
+    OtherSide,
     NextGroup,
 }
 
 impl Args {
+    /// What `headstart study` asks for.
+    pub(crate) fn of_study(study: &crate::study::Args) -> Args {
+        Args {
+            encoder: study.encoder.clone(),
+            data: Some(study.data.clone()),
+            against: study.transfer.clone(),
+            background: study.background.clone(),
+            unknown: None,
+            snr: study.snr,
+            limit: study.limit,
+            false_accepts: FALSE_ACCEPTS,
+            ways: study.ways.unwrap_or(2),
+            shots: study.labels.iter().filter_map(|l| l.count()).collect(),
+            classes: study.classes.clone(),
+            groups: None,
+            protocol: None,
+            episodes: study.episodes,
+            head: study.head.clone(),
+            all_heads: study.all_heads,
+            seed: study.seed,
+            runtime: vec![Engine::Tract],
+            threads: study.threads,
+            no_rivals: false,
+            stream: false,
+            plot: None,
+            export: None,
+            json: study.json,
+        }
+    }
+
     /// What clap can't know to be wrong.
     pub(super) fn check(&self) -> Result<(), Failure> {
         let svg = |path: &PathBuf| path.extension().is_some_and(|e| e == "svg");
@@ -187,6 +219,7 @@ impl Args {
         match (self.protocol, &self.data) {
             (Some(ProtocolChoice::SameWearer), _) => vec![Protocol::SameWearer],
             (Some(ProtocolChoice::NextWearer), _) => vec![Protocol::NextWearer],
+            (Some(ProtocolChoice::OtherSide), _) => vec![Protocol::OtherSide],
             (Some(ProtocolChoice::NextGroup), _) | (None, None) => vec![Protocol::NextGroup],
             // Files have speakers, or nobody.
             (None, Some(data)) if !is_recordings(data) => vec![Protocol::NextGroup],
@@ -211,7 +244,7 @@ impl Args {
     }
 
     /// Each once, the default head first.
-    pub(super) fn heads(&self) -> Vec<HeadKind> {
+    pub(crate) fn heads(&self) -> Vec<HeadKind> {
         let mut heads = HeadKind::ALL.to_vec();
         heads.retain(|kind| self.all_heads || self.head.contains(kind));
         heads

@@ -13,6 +13,7 @@ use crate::episode::{Cut, Episode, Protocol, Sampler, Score};
 
 /// One cell of the table: a protocol and a number of shots. No episodes where there are not
 /// enough windows.
+#[derive(Clone)]
 pub struct Cell {
     /// What separates support from queries.
     pub protocol: Protocol,

@@ -30,6 +30,8 @@ pub enum Features {
     Encoder,
     /// Embeddings from a file.
     Stored,
+    /// A pretrained encoder that has seen other data.
+    Transfer,
     /// An encoder of the same shape with random weights.
     Random,
     /// Statistics made by hand.
@@ -44,6 +46,7 @@ impl Features {
         match self {
             Features::Encoder => "encoder",
             Features::Stored => "embeddings",
+            Features::Transfer => "transfer",
             Features::Random => "random",
             Features::HandMade => "hand-made",
             Features::Raw => "raw",
@@ -173,7 +176,7 @@ impl Space {
             (Features::Encoder, Some(file)) if self.runtime == Some("ort") => {
                 format!("{file} (ort)")
             }
-            (Features::Encoder | Features::Stored, Some(file)) => file.clone(),
+            (Features::Encoder | Features::Transfer | Features::Stored, Some(file)) => file.clone(),
             (Features::Random, _) => "random weights".to_owned(),
             (Features::HandMade, _) => "hand-made statistics".to_owned(),
             _ => "raw window".to_owned(),

@@ -17,11 +17,13 @@ pub struct Row {
     /// The encoder's file, or that of stored embeddings; for random weights that whose shape they
     /// have; none for features without an encoder.
     pub encoder: Option<String>,
-    /// `encoder`, `embeddings`, `random`, `hand-made` or `raw`.
+    /// `encoder`, `embeddings`, `random`, `hand-made` or `raw`; of `headstart study` also `transfer` and
+    /// `supervised`.
     pub features: &'static str,
     /// As the command line spells it.
     pub head: &'static str,
-    /// `same-wearer`, `next-wearer` or `next-group`.
+    /// `same-wearer`, `next-wearer`, `other-side` or `next-group`; of `headstart study` also
+    /// `other-people`.
     pub protocol: &'static str,
     /// n.
     pub ways: usize,

@@ -6,17 +6,22 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{anyhow, ensure};
+use prost::Message;
 
 use super::args::Args;
+use super::open::Engine;
 use super::progress::Progress;
+use super::random;
 use super::select::{distinct_groups, select};
-use super::space::{Features, Input, Source, Space, normalise};
+use super::space::{Features, Input, Source, Space, fixed, normalise};
 use super::strangers;
 use super::task::Task;
 use crate::dataset::{Dataset, Recording};
 use crate::embedder::Embedder;
+use crate::encoder_file::EncoderFile;
 use crate::error::Failure;
 use crate::features::Standardisation;
+use crate::files;
 use crate::items::{Items, Noise, Owned, Wanted};
 
 /// The fixed-point step of standardised features.
@@ -74,6 +79,7 @@ pub fn task(
         });
     }
     if !args.no_rivals {
+        spaces.extend(random_twin(args, count, thing, notes)?);
         spaces.push(rival(wanted, count, thing)?);
         notes.push(
             "hand-made features are standardised on the evaluation data itself (all of it, without labels), which favours them"
@@ -118,6 +124,55 @@ pub fn task(
         dataset: data.display().to_string(),
         headline,
     })
+}
+
+/// The first encoder with random weights, where its weights are known; centred on the data itself,
+/// without labels.
+fn random_twin(
+    args: &Args,
+    count: usize,
+    thing: impl Fn(usize) -> anyhow::Result<Owned> + Sync,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<Option<Space>> {
+    let bytes = files::read(&args.encoder)?;
+    if bytes.starts_with(&headstart::pack::MAGIC) {
+        notes.push(
+            "no random-initialised encoder: its shape is known from an .onnx only".to_owned(),
+        );
+        return Ok(None);
+    }
+    let file = EncoderFile::from_bytes(&bytes)?;
+    // Quantised and shared weights can't be drawn anew.
+    let Ok(twin) = random::reinitialise(&file.proto, args.seed) else {
+        notes.push("no random-initialised encoder: not all weights are plain numbers".to_owned());
+        return Ok(None);
+    };
+    let embedder = Embedder::of_bytes(&twin.encode_to_vec(), Engine::Tract, args.threads)?;
+    let progress = Progress::new("embedding with random weights".to_owned(), count);
+    let raw = embedder.rows(count, &progress, thing)?;
+    let dim = embedder.dim;
+    let mean: Vec<f32> = (0..dim)
+        .map(|d| (raw.iter().map(|r| f64::from(r[d])).sum::<f64>() / count.max(1) as f64) as f32)
+        .collect();
+    let largest = raw.iter().flatten().fold(1e-12f32, |m, v| m.max(v.abs()));
+    let step = largest / 32_767.0;
+    let centre: Vec<i32> = fixed(&mean, step).collect();
+    Ok(Some(Space {
+        features: Features::Random,
+        encoder: Some(args.encoder.display().to_string()),
+        runtime: None,
+        dim,
+        artefact: [0; 32],
+        background: None,
+        source: Source::Items {
+            values: raw
+                .iter()
+                .map(|row| normalise(row, step, &centre))
+                .collect(),
+            us_each: 0.0,
+            raw: Vec::new(),
+        },
+    }))
 }
 
 /// Checks that all encoders can answer the same episodes; what they take.

@@ -155,6 +155,19 @@ fn spread(bytes: &[u8], channels: usize) -> (Vec<f32>, Vec<f32>) {
     (0..channels).map(of).unzip()
 }
 
+impl Pictures {
+    /// The same with mean and deviation of another front end, where it is of this kind.
+    pub fn scaled_as(mut self, frontend: &FrontEnd) -> Self {
+        if let FrontEnd::Image(other) = frontend
+            && other.mean.len() == self.settings.mean.len()
+        {
+            self.settings.mean = other.mean.clone();
+            self.settings.std = other.std.clone();
+        }
+        self
+    }
+}
+
 impl Source for Pictures {
     fn kind(&self) -> Kind {
         Kind::Pictures

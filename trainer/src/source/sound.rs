@@ -252,6 +252,19 @@ fn noise_bands<E>(
     Ok((0..bands).map(mean).collect())
 }
 
+impl Sounds {
+    /// The same with mean and deviation of another front end, where it is of this kind.
+    pub fn scaled_as(mut self, frontend: &FrontEnd) -> Self {
+        if let FrontEnd::LogMel(other) = frontend
+            && other.mean.len() == self.frontend.mean.len()
+        {
+            self.frontend.mean = other.mean.clone();
+            self.frontend.std = other.std.clone();
+        }
+        self
+    }
+}
+
 impl Source for Sounds {
     fn kind(&self) -> Kind {
         Kind::Sound
