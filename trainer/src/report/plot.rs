@@ -221,10 +221,14 @@ impl Axis {
 
 /// A multiple of `step`, with the digits that tell it from the next.
 fn number(value: f64, step: f64) -> String {
-    let digits = (-(step * 1.001).log10().floor()).max(0.0) as usize;
+    let power = |v: f64| (v * 1.001).log10().floor();
+    let digits = (-power(step)).max(0.0) as usize;
     let text = match digits {
         0..=5 if value.abs() < 1e6 => format!("{value:.digits$}"),
-        _ => format!("{value:.1e}"),
+        _ => {
+            let digits = (power(value.abs()) - power(step)).max(0.0) as usize;
+            format!("{value:.digits$e}")
+        }
     };
     text.replace('-', "\u{2212}")
 }
@@ -318,7 +322,7 @@ impl Plot<'_> {
             area.draw(&Text::new(label.clone(), at((x, bottom + 16.0)), style))?;
         }
         let apart = match self.markers {
-            true => (0.6 * (along(1.0) - along(0.0)) / self.lines.len().max(1) as f64).min(9.0),
+            true => (0.6 * (along(1.0) - along(0.0)) / self.lines.len().max(1) as f64).min(7.5),
             false => 0.0,
         };
         let place = |line: usize, (x, y, _): (f64, f64, f64)| {
@@ -368,19 +372,22 @@ impl Plot<'_> {
             .collect();
         let end = |end: &(usize, Option<(f64, f64)>)| end.1.map_or(bottom, |point| point.1);
         ends.sort_by(|a, b| end(a).total_cmp(&end(b)));
+        let furthest = ends
+            .iter()
+            .filter_map(|end| end.1.map(|point| point.0))
+            .fold(left, f64::max);
         let wanted: Vec<f64> = ends.iter().map(end).collect();
         for (&(i, last), y) in ends.iter().zip(spread(&wanted, top, bottom)) {
             let colour = COLOURS[i % COLOURS.len()];
             let label = right + 20.0;
-            // From a line that goes on to the plot's end, to its name.
-            if let Some(last) = last.filter(|last| right - last.0 < 60.0) {
-                let from = (last.0.max(right - 14.0), last.1);
-                let from = if self.markers {
-                    (last.0 + 7.0, last.1)
-                } else {
-                    from
-                };
-                let lead = vec![at(from), at((right + 2.0, last.1)), at((label - 4.0, y))];
+            // From a line that goes on to the plot's end, past the others' markers, to its name.
+            if let Some((_, end)) = last.filter(|last| right - last.0 < 60.0) {
+                let room = if self.markers { 9.0 } else { 0.0 };
+                let lead = vec![
+                    at((furthest + room, end)),
+                    at((right, end)),
+                    at((label - 4.0, y)),
+                ];
                 area.draw(&PathElement::new(lead, stroke(colour.mix(0.45), 1.0)))?;
             }
             let sample = vec![at((label, y)), at((label + 22.0, y))];
@@ -402,7 +409,7 @@ fn spread(wanted: &[f64], top: f64, bottom: f64) -> Vec<f64> {
     // Groups that touch share the mean of their wishes: each is (first height, members).
     let mut groups: Vec<(f64, usize)> = Vec::new();
     for &want in wanted {
-        let mut group = (want, 1);
+        let mut group = (want.clamp(top, bottom), 1);
         while let Some(&(first, members)) = groups.last() {
             if first + members as f64 * step <= group.0 {
                 break;
@@ -420,4 +427,57 @@ fn spread(wanted: &[f64], top: f64, bottom: f64) -> Vec<f64> {
     let heights =
         |&(first, members): &(f64, usize)| (0..members).map(move |k| first + k as f64 * step);
     groups.iter().flat_map(heights).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_apart_and_inside() {
+        for wanted in [
+            vec![],
+            vec![50.0],
+            vec![10.0, 100.0],
+            vec![50.0, 50.0, 51.0, 300.0],
+            vec![400.0; 5],
+            vec![0.0; 40],
+        ] {
+            let heights = spread(&wanted, 60.0, 400.0);
+            assert_eq!(heights.len(), wanted.len());
+            let step = NAME_STEP.min(340.0 / wanted.len().max(1) as f64) - 1e-9;
+            assert!(
+                heights.windows(2).all(|w| w[1] - w[0] >= step),
+                "{heights:?}"
+            );
+            assert!(
+                heights.iter().all(|&h| (59.9..=400.1).contains(&h)),
+                "{heights:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn ticks_are_round_and_around_all() {
+        for (low, high, whole) in [
+            (0.0, 0.0, false),
+            (1e-7, 1.1e-7, false),
+            (-3.4, -0.2, false),
+            (1.0, 3.0, true),
+            (1e29, -1e29, false),
+            (5.0, f64::NAN, false),
+        ] {
+            let axis = Axis::around([low, high].into_iter(), 5.0, whole);
+            let inside = |v: f64| v.is_nan() || axis.range.start <= v && v <= axis.range.end;
+            assert!(
+                inside(low) && inside(high),
+                "{low} {high}: {:?}",
+                axis.range
+            );
+            assert!((2..=9).contains(&axis.ticks.len()), "{:?}", axis.ticks);
+            let mut labels: Vec<&String> = axis.ticks.iter().map(|t| &t.1).collect();
+            labels.dedup();
+            assert_eq!(labels.len(), axis.ticks.len(), "{labels:?}");
+        }
+    }
 }

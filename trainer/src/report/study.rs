@@ -44,7 +44,7 @@ pub fn curves(series: &[Series], x_labels: &[String], title: &str) -> String {
         subtitle: "accuracy, %; whiskers are 95 % intervals",
         below: "labelled examples of each class",
         x: Axis {
-            range: -0.4..(places - 0.6).max(0.4),
+            range: -0.4..(places - 0.65).max(0.4),
             ticks: x_labels
                 .iter()
                 .enumerate()
