@@ -29,6 +29,7 @@ pub mod plan;
 pub mod pretext;
 pub mod pretrain;
 pub mod quantize;
+pub mod report;
 pub mod source;
 pub mod study;
 
