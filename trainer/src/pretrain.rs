@@ -21,12 +21,13 @@ use sha2::{Digest, Sha256};
 
 use crate::background;
 use crate::error::{Failure, Outcome};
+use crate::report::{self, Epoch, Log, Map};
 use crate::source::{self, purpose};
 use crate::{encoder_file, export, files};
 pub use data::{Opened, open};
 use progress::Progress;
 pub use settings::Settings;
-pub use training::{Epoch, Keeping, Trained, Training, Weighted};
+pub use training::{Keeping, Trained, Training, Weighted};
 
 /// Pretrain an encoder on data without labels.
 ///
@@ -69,6 +70,12 @@ pub struct Args {
     /// Licence of the encoder, kept in its metadata
     #[arg(long, default_value = "MIT OR Apache-2.0", value_name = "SPDX")]
     pub licence: String,
+    /// A row an epoch: loss, quality, speed
+    #[arg(long, value_name = "FILE.csv")]
+    pub log: Option<PathBuf>,
+    /// A page with curves, written after every epoch, and at the end a map of the embeddings
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
     /// Prints one JSON object
     #[arg(long)]
     pub json: bool,
@@ -187,7 +194,8 @@ impl Args {
 /// that differs from the network; [`Failure::Interrupted`] where `stop` was set.
 pub fn pretrain(args: &Args, stop: &AtomicBool) -> Result<Report, Failure> {
     let checkpoint = args.checkpoint_path();
-    for file in [&args.output, &checkpoint] {
+    let asked = args.log.iter().chain(&args.report);
+    for file in [&args.output, &checkpoint].into_iter().chain(asked) {
         writable(file)?;
     }
     if !(args.checkpoint_every >= 0.0 && args.checkpoint_every.is_finite()) {
@@ -226,12 +234,33 @@ pub fn pretrain(args: &Args, stop: &AtomicBool) -> Result<Report, Failure> {
         let done = training.epochs().last().map_or(0, |e| e.step);
         let progress = Progress::new(training.steps(), done);
         let epochs = settings.epochs;
-        let trained = training.run(stop, Some(&progress), |epoch, _| {
-            progress.epoch(epoch, epochs);
-            Ok(())
+        let known = training.epochs().last().map_or(0, |e| e.epoch);
+        let mut log = match &args.log {
+            Some(path) => Some(Log::open(path, known)?),
+            None => None,
+        };
+        let page = |all: &[Epoch], map: Option<&Map>| -> anyhow::Result<()> {
+            let Some(path) = &args.report else {
+                return Ok(());
+            };
+            let title = format!("Pretraining on {}", args.data.display());
+            let flags = settings.flags(source.kind());
+            let page = report::html(&title, &flags, all, map, &[]);
+            files::write(path, page.as_bytes())
+        };
+        let trained = training.run(stop, Some(&progress), |epoch, all| {
+            progress.epoch(epoch, all, epochs);
+            if let Some(log) = &mut log {
+                log.append(epoch.clone())?;
+            }
+            page(all, None)
         });
         progress.finish();
-        let report = write(args, &settings, &opened, &trained?)?;
+        let trained = trained?;
+        let report = write(args, &settings, &opened, &trained)?;
+        if args.report.is_some() {
+            page(&trained.epochs, Some(&map(&settings, &opened, &trained)))?;
+        }
         // The encoder is there: the way back is no longer needed.
         let _ = std::fs::remove_file(&checkpoint);
         Ok(report)
@@ -258,6 +287,29 @@ fn writable(file: &Path) -> anyhow::Result<()> {
     tempfile::tempfile_in(folder)
         .map(drop)
         .map_err(|e| anyhow!("can't write into {}: {e}", folder.display()))
+}
+
+/// At most so many items are drawn on a map.
+const MAPPED: usize = 600;
+
+/// Where the items lie, coloured by class where the data has classes, else by group.
+fn map(settings: &Settings, opened: &Opened, trained: &Trained) -> Map {
+    let source = opened.source.as_ref();
+    let every = source.len().div_ceil(MAPPED).max(1);
+    let picked: Vec<usize> = (0..source.len()).step_by(every).collect();
+    let shape = settings.shape(source.shape());
+    let plain = source::plain(source, &picked);
+    let rows = export::embed(&trained.encoder, shape, &plain, &Device::flex());
+    let groups: std::collections::BTreeSet<u32> = picked.iter().map(|&i| source.group(i)).collect();
+    let groups: Vec<u32> = groups.into_iter().collect();
+    if source.labels().is_empty() {
+        let names: Vec<String> = groups.iter().map(|g| format!("group {g}")).collect();
+        let of = |&i: &usize| groups.binary_search(&source.group(i)).ok();
+        let labels: Vec<Option<usize>> = picked.iter().map(of).collect();
+        return Map::new(&rows, shape.dim, &labels, &names, settings.seed);
+    }
+    let labels: Vec<Option<usize>> = picked.iter().map(|&i| source.class(i)).collect();
+    Map::new(&rows, shape.dim, &labels, source.labels(), settings.seed)
 }
 
 /// Exports, checks and writes the encoder.

@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::settings::Settings;
-use super::training::{Epoch, Model};
+use super::training::Model;
 use crate::files;
+use crate::report::Epoch;
 use crate::source::Kind;
 
 const MAGIC: &[u8] = b"headstart-checkpoint-2\n";

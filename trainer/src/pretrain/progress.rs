@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::training::Epoch;
+use crate::report::{self, Epoch};
+
+/// Columns of the chart.
+const CHART: usize = 76;
 
 /// A bar with loss, items a second and time left, and a line an epoch.
 pub struct Progress {
@@ -23,7 +26,8 @@ impl Progress {
             ProgressDrawTarget::hidden()
         };
         let bar = ProgressBar::with_draw_target(Some(steps), target).with_position(done);
-        let style = ProgressStyle::with_template("{bar:24} {pos}/{len} steps  {msg}  {eta} left");
+        let style =
+            ProgressStyle::with_template("{prefix}{bar:24} {pos}/{len} steps  {msg}  {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.enable_steady_tick(Duration::from_millis(500));
         Progress { bar, terminal }
@@ -38,8 +42,13 @@ impl Progress {
         self.bar.inc(1);
     }
 
-    /// After each epoch, of so many.
-    pub fn epoch(&self, epoch: &Epoch, epochs: u32) {
+    /// After each epoch, of so many: on a terminal a chart of all up to now, else a line.
+    pub fn epoch(&self, epoch: &Epoch, all: &[Epoch], epochs: u32) {
+        if self.terminal {
+            self.bar
+                .set_prefix(format!("{}\n", report::chart(all, CHART)));
+            return;
+        }
         let parts = match &epoch.parts[..] {
             [] | [_] => String::new(),
             parts => {
@@ -60,13 +69,8 @@ impl Progress {
         ));
     }
 
-    /// A line for the user.
-    pub fn say(&self, line: &str) {
-        if self.terminal {
-            self.bar.println(line);
-        } else {
-            eprintln!("{line}");
-        }
+    fn say(&self, line: &str) {
+        eprintln!("{line}");
     }
 
     /// Takes the bar away.

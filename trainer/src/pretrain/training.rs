@@ -9,7 +9,6 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::BatchNorm;
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
-use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, Header};
 use super::lars::Lars;
@@ -22,6 +21,7 @@ use crate::export;
 use crate::network::{Initialiser, Network, Shape};
 use crate::pretext::quality::{Quality, quality};
 use crate::pretext::{self, Draw, Head, Prepared, Pretext};
+use crate::report::Epoch;
 use crate::source::{self, Source, purpose};
 
 /// At most so many items are measured after an epoch: quality costs their square.
@@ -51,37 +51,6 @@ impl Model {
             .chain(keys.flat_map(|keys| keys.norms()))
             .collect()
     }
-}
-
-/// One epoch of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Epoch {
-    /// From 1.
-    pub epoch: u32,
-    /// Steps up to its end.
-    pub step: u64,
-    /// Seconds up to its end.
-    pub seconds: f64,
-    /// Mean over its steps.
-    pub loss: f64,
-    /// The same of each task, before its weight.
-    pub parts: Vec<(String, f64)>,
-    /// Of two views, after it.
-    pub alignment: f32,
-    /// The same.
-    pub uniformity: f32,
-    /// The same.
-    pub effective_rank: f32,
-    /// Of its last step.
-    pub learning_rate: f64,
-    /// Of its last step, L2 over all weights, before it is clipped.
-    pub gradient_norm: f64,
-    /// Over the epoch.
-    pub items_per_second: f64,
-    /// Part of the time in which training waited for data.
-    pub waiting: f64,
-    /// Part of the time that was neither forward nor backward pass, waiting included.
-    pub outside: f64,
 }
 
 /// A finished run.
@@ -374,7 +343,7 @@ impl<'a> Training<'a> {
         let epoch = Epoch {
             epoch: (self.header.step / per_epoch) as u32,
             step: self.header.step,
-            seconds: self.header.seconds + self.started.elapsed().as_secs_f64(),
+            seconds: spent,
             loss: self.header.sums.first().map_or(f64::NAN, mean),
             parts: names.zip(parts).collect(),
             alignment: quality.alignment,

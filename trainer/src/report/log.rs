@@ -10,7 +10,7 @@ use csv::{ReaderBuilder, StringRecord, WriterBuilder};
 use super::Epoch;
 
 /// The columns of every log; one `loss_…` for each pretext task follows.
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 12] = [
     "epoch",
     "step",
     "seconds",
@@ -22,6 +22,7 @@ const COLUMNS: [&str; 11] = [
     "gradient_norm",
     "items_per_second",
     "waiting",
+    "outside",
 ];
 const PART: &str = "loss_";
 
@@ -130,6 +131,7 @@ type Row = (
     f64,
     f64,
     f64,
+    f64,
     Vec<f64>,
 );
 
@@ -146,6 +148,7 @@ fn row(e: &Epoch) -> Row {
         e.gradient_norm,
         e.items_per_second,
         e.waiting,
+        e.outside,
         e.parts.iter().map(|part| part.1).collect(),
     )
 }
@@ -164,6 +167,7 @@ fn epoch(row: Row, parts: &[String]) -> Epoch {
         gradient_norm: row.8,
         items_per_second: row.9,
         waiting: row.10,
+        outside: row.11,
         parts: parts.iter().map(name).zip(row.11).collect(),
     }
 }

@@ -19,6 +19,7 @@ fn epoch(number: u32) -> Epoch {
         gradient_norm: 1.0,
         items_per_second: 9000.0,
         waiting: 0.02,
+        outside: 0.05,
     }
 }
 

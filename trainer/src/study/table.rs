@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use super::Labels;
 use crate::evaluate::table::Row;
+use crate::files;
+use crate::report::{Series, curves};
 
 /// A point of a curve.
 #[derive(Clone, Debug, Serialize)]
@@ -113,11 +115,44 @@ impl Report {
         text
     }
 
-    /// Draws the first protocol.
+    /// Draws the first protocol: every head of the encoder, and the best head of each of the others.
     ///
     /// # Errors
     /// The file can't be written.
-    pub fn plot(&self, _path: &Path) -> anyhow::Result<()> {
-        Ok(())
+    pub fn plot(&self, path: &Path) -> anyhow::Result<()> {
+        let Some(protocol) = self.protocols().first().copied() else {
+            return Ok(());
+        };
+        let lines = self.lines(protocol);
+        let encoder = lines.first().map(|l| l.0.clone());
+        let points = |line: &Line| -> Vec<Option<(f64, f64)>> {
+            let point = |&labels: &Labels| {
+                let row = self.point(protocol, line, labels)?;
+                Some((row.accuracy?, row.ci95?))
+            };
+            self.labels.iter().map(point).collect()
+        };
+        let mut series: Vec<Series> = Vec::new();
+        for of in lines.chunk_by(|a, b| a.0 == b.0) {
+            let own = of.first().map(|l| &l.0) == encoder.as_ref();
+            let total = |line: &Line| -> f64 { points(line).iter().flatten().map(|p| p.0).sum() };
+            let best = of.iter().max_by(|a, b| total(a).total_cmp(&total(b)));
+            for line in of.iter().filter(|line| own || Some(*line) == best) {
+                let name = match line.0.rsplit(['/', '\\']).next() {
+                    Some(file) => format!("{file}, {}", line.1),
+                    None => line.1.to_owned(),
+                };
+                series.push(Series {
+                    name,
+                    points: points(line),
+                });
+            }
+        }
+        let names: Vec<String> = self.labels.iter().map(Labels::to_string).collect();
+        let title = format!(
+            "{}: {protocol}",
+            self.headline.split(':').next().unwrap_or("")
+        );
+        files::write(path, curves(&series, &names, &title).as_bytes())
     }
 }
