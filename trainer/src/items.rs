@@ -4,6 +4,8 @@
 mod folder;
 mod idx;
 mod image;
+mod readable;
+mod text;
 mod views;
 mod wav;
 
@@ -13,10 +15,12 @@ use anyhow::{Context, anyhow};
 use headstart::frontend::Signal;
 use headstart::frontend::settings::Settings;
 
+use crate::dataset::Pictures;
 use crate::error::Failure;
 pub use folder::Kind;
 use image::Images;
 pub use image::Picture;
+pub use text::Lines;
 pub use views::View;
 
 /// What an encoder takes, and so what the data has to be.
@@ -111,8 +115,9 @@ impl Owned {
 }
 
 impl Items {
-    /// Opens a folder of class folders or an IDX file with its labels beside it; the first `limit`
-    /// things of it. Clips are grouped by the speaker in their file's name, pictures not at all.
+    /// Opens a folder of class folders, an IDX file with its labels beside it, or an `.npz` file of
+    /// pictures; the first `limit` things of it. Clips are grouped by the speaker in their file's
+    /// name, pictures as their `.npz` file says, else not at all.
     ///
     /// # Errors
     /// Where the data is not what the encoder takes, or has no labels.
@@ -131,7 +136,7 @@ impl Items {
         }
     }
 
-    /// Opens an IDX file without its labels, or a folder with the files in itself, else in class
+    /// Opens an IDX file or an `.npz` file of pictures without its labels, or a folder with the files in itself, else in class
     /// folders.
     pub fn unlabelled(data: &Path, wanted: Wanted, limit: usize) -> Result<Items, Failure> {
         exists(data)?;
@@ -147,10 +152,12 @@ impl Items {
         Ok(known.with(wanted, source))
     }
 
-    /// Whether a folder has class folders, or an IDX file labels beside it.
+    /// Whether a folder has class folders, an IDX file labels beside it, or an `.npz` file an array
+    /// y.
     pub fn has_labels(data: &Path, wanted: Wanted) -> bool {
         match data.is_dir() {
             true => !folder::has_files(data, wanted.kind()),
+            false if image::is_npz(data) => Pictures::has_classes(data),
             false => idx::labels_beside(data).is_some_and(|labels| labels.is_file()),
         }
     }
