@@ -4,7 +4,9 @@
 //! rest of the trainer meets finite values, known class names and ranges that lie inside the data.
 
 mod array;
+mod csv;
 mod error;
+mod folder;
 mod npz;
 #[cfg(test)]
 mod tests;
@@ -15,6 +17,9 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 pub use error::{DatasetError, Fault};
+pub use npz::Pictures;
+
+use crate::on_error::{OnError, Skipped};
 
 /// Recordings of a sensor, row after row. All values are finite and in physical units.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +37,8 @@ pub struct Dataset {
     pub recordings: Vec<Recording>,
     /// Class names by class index; empty where the file is unlabelled.
     pub labels: Vec<String>,
-    /// SHA-256 of the bytes of the file that this was read from, also after [`Dataset::filter`].
+    /// SHA-256 of the bytes of the file that this was read from, also after [`Dataset::filter`]; of
+    /// a folder that of its files' hashes, in the order of their names.
     pub sha256: [u8; 32],
 }
 
@@ -61,22 +67,82 @@ pub struct Window {
 }
 
 impl Dataset {
-    /// Reads an `.npz` file (models/data/watch/README.md has its layout).
+    /// Reads an `.npz` or `.csv` file, or all such files of a folder as one
+    /// (models/data/watch/README.md has their layout).
     ///
     /// # Errors
-    /// Names the file, the array and the place, and what to do about it. Nothing in the file is
-    /// trusted: memory is taken as its bytes arrive, not as its headers promise.
+    /// Names the file, the array or line and the place, and what to do about it. Nothing in the
+    /// file is trusted: memory is taken as its bytes arrive, not as its headers promise.
     pub fn load(path: &Path) -> Result<Dataset, DatasetError> {
-        let read = || {
-            if path.is_dir() {
-                return Err(Fault::Folder);
-            }
-            npz::parse(&std::fs::read(path)?)
+        Ok(Dataset::load_with(path, OnError::Stop)?.0)
+    }
+
+    /// The same; where `on_error` says so, without the rows that have NaN or infinity in them or
+    /// can't be read, and without the files of a folder that can't. A recording is split where rows
+    /// are left out of it, so that no window crosses the hole.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`], and where nothing is left.
+    pub fn load_with(path: &Path, on_error: OnError) -> Result<(Dataset, Skipped), DatasetError> {
+        match path.is_dir() {
+            true => folder::load(path, on_error),
+            false => Dataset::file(path, on_error),
+        }
+    }
+
+    fn file(path: &Path, on_error: OnError) -> Result<(Dataset, Skipped), DatasetError> {
+        let read = || match has_extension(path, "csv") {
+            true => csv::parse(std::fs::File::open(path)?, on_error),
+            false => npz::parse(&std::fs::read(path)?, on_error),
         };
-        read().map_err(|fault| DatasetError {
-            path: path.to_path_buf(),
-            fault,
-        })
+        read().map_err(|fault| fault.of(path))
+    }
+
+    /// Rows that are numbers throughout: all of them, or those that `on_error` leaves.
+    fn finite(self, on_error: OnError) -> Result<(Dataset, Skipped), Fault> {
+        let fault = |row: usize| {
+            let values = self.window(row, 1).iter().enumerate();
+            let mut faults = values.filter(|(_, value)| !value.is_finite());
+            let (channel, &value) = faults.next()?;
+            Some(Fault::NotFinite {
+                row,
+                channel,
+                value,
+            })
+        };
+        let total = self.rows();
+        let Some(first) = (0..total).find_map(fault) else {
+            return Ok((self, Skipped::new("rows", 0, total, None)));
+        };
+        if on_error == OnError::Stop {
+            return Err(first);
+        }
+        let mut kept = self.filter(|_| false);
+        for recording in &self.recordings {
+            let mut hole = true;
+            for row in recording.rows.clone() {
+                if fault(row).is_some() {
+                    hole = true;
+                    continue;
+                }
+                let rows = kept.rows()..kept.rows() + 1;
+                kept.x.extend_from_slice(self.window(row, 1));
+                match kept.recordings.last_mut() {
+                    Some(last) if !hole => last.rows.end = rows.end,
+                    _ => kept.recordings.push(Recording {
+                        rows,
+                        ..recording.clone()
+                    }),
+                }
+                hole = false;
+            }
+        }
+        let skipped = total - kept.rows();
+        let skipped = Skipped::new("rows", skipped, total, Some(first.to_string()));
+        match kept.x.is_empty() {
+            true => Err(Fault::NothingLeft(skipped)),
+            false => Ok((kept, skipped)),
+        }
     }
 
     /// The number of rows.
@@ -132,6 +198,12 @@ impl Dataset {
 pub fn starts(rows: Range<usize>, length: usize, hop: usize) -> impl Iterator<Item = usize> {
     let end = (rows.end + 1).saturating_sub(length.max(1));
     (rows.start..end).step_by(hop.max(1))
+}
+
+/// Whether a file's name ends in `.extension`, in whatever case.
+pub(crate) fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension()
+        .is_some_and(|own| own.eq_ignore_ascii_case(extension))
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

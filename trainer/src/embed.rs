@@ -26,7 +26,8 @@ use crate::items::{Items, Noise, Wanted};
 /// group is the file's name up to the first `_` (Speech Commands' way). A clip is centred in what
 /// the encoder takes at once, a longer one cut to its beginning. An encoder of pictures takes an IDX
 /// file `...-images-idx3-ubyte` with its labels beside it (either may be gzipped), or a folder of
-/// class folders of PNG or JPEG files; every picture is a group of its own.
+/// class folders of PNG or JPEG files; every picture is a group of its own. Or it takes an .npz file
+/// with pictures in x and their classes in y, and then group says what belongs together.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     after_help = "Examples:\n  models/get speech words\n  headstart import models/third-party/speech_embedding.onnx -o speech.onnx --preset speech-embedding\n  headstart embed speech.onnx models/data/words/target -o words.npz --snr 10\n\n  models/get image fashion\n  headstart import models/third-party/efficientnet_lite0_b11.onnx -o image.onnx --preset efficientnet-lite\n  headstart embed image.onnx models/data/fashion/t10k-images-idx3-ubyte.gz -o fashion.npz --limit 3000\n\n  Pairs of views instead of labels:\n  headstart embed image.onnx models/data/fashion/train-images-idx3-ubyte.gz -o views.npz --limit 2000 --views 2"
@@ -34,7 +35,7 @@ use crate::items::{Items, Noise, Wanted};
 pub struct Args {
     /// The encoder: what `headstart import` writes with a --preset
     pub encoder: PathBuf,
-    /// What to embed: a folder of class folders, or an IDX file
+    /// What to embed: a folder of class folders, an IDX file, or an .npz file of pictures
     pub data: PathBuf,
     /// Where the embeddings go
     #[arg(short, long, value_name = "EMBEDDINGS")]

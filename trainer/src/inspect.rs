@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::error::Outcome;
 use crate::files;
 
-/// Show what a .pack, .onnx or .npz file holds
+/// Show what a .pack, .onnx, .npz or .csv file holds
 ///
 /// A pack: layers, multiply-accumulates, flash and memory, with the memory plan drawn. An encoder's
 /// .onnx: layers, parameters and metadata. A data file: shape, classes, groups and recordings. The
@@ -24,7 +24,7 @@ use crate::files;
 #[derive(clap::Args)]
 #[command(after_help = "Example: headstart inspect models/watch.pack")]
 pub struct Args {
-    /// The file: .pack, .onnx or .npz
+    /// The file: .pack, .onnx, .npz or .csv
     file: PathBuf,
     /// One JSON object on stdout instead of text
     #[arg(long)]
@@ -52,12 +52,12 @@ pub fn run(args: Args) -> Outcome {
 fn findings(path: &std::path::Path) -> anyhow::Result<Findings> {
     ensure!(
         !path.is_dir(),
-        "{} is a folder; give a .pack, .onnx or .npz file",
+        "{} is a folder; give a .pack, .onnx, .npz or .csv file",
         path.display()
     );
     let bytes = files::read(path)?;
     let extension = |e| path.extension().is_some_and(|own| own == e);
-    if bytes.starts_with(b"PK\x03\x04") || extension("npz") {
+    if bytes.starts_with(b"PK\x03\x04") || extension("npz") || extension("csv") {
         return Ok(npz::findings(&crate::dataset::Dataset::load(path)?));
     }
     let found = if bytes.starts_with(&MAGIC) || extension("pack") {
@@ -74,7 +74,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// 12,345: digits in threes.
-fn thousands(number: usize) -> String {
+pub(crate) fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {

@@ -4,6 +4,8 @@
 mod folder;
 mod idx;
 mod image;
+mod readable;
+mod text;
 mod views;
 mod wav;
 
@@ -13,10 +15,12 @@ use anyhow::{Context, anyhow};
 use headstart::frontend::Signal;
 use headstart::frontend::settings::Settings;
 
+use crate::dataset::Pictures;
 use crate::error::Failure;
 pub use folder::Kind;
 use image::Images;
 pub use image::Picture;
+pub use text::Lines;
 pub use views::View;
 
 /// What an encoder takes, and so what the data has to be.
@@ -111,8 +115,9 @@ impl Owned {
 }
 
 impl Items {
-    /// Opens a folder of class folders or an IDX file with its labels beside it; the first `limit`
-    /// things of it. Clips are grouped by the speaker in their file's name, pictures not at all.
+    /// Opens a folder of class folders, an IDX file with its labels beside it, or an `.npz` file of
+    /// pictures; the first `limit` things of it. Clips are grouped by the speaker in their file's
+    /// name, pictures as their `.npz` file says, else not at all.
     ///
     /// # Errors
     /// Where the data is not what the encoder takes, or has no labels.
@@ -131,7 +136,7 @@ impl Items {
         }
     }
 
-    /// Opens an IDX file without its labels, or a folder with the files in itself, else in class
+    /// Opens an IDX file or an `.npz` file of pictures without its labels, or a folder with the files in itself, else in class
     /// folders.
     pub fn unlabelled(data: &Path, wanted: Wanted, limit: usize) -> Result<Items, Failure> {
         exists(data)?;
@@ -147,10 +152,12 @@ impl Items {
         Ok(known.with(wanted, source))
     }
 
-    /// Whether a folder has class folders, or an IDX file labels beside it.
+    /// Whether a folder has class folders, an IDX file labels beside it, or an `.npz` file an array
+    /// y.
     pub fn has_labels(data: &Path, wanted: Wanted) -> bool {
         match data.is_dir() {
             true => !folder::has_files(data, wanted.kind()),
+            false if image::is_npz(data) => Pictures::has_classes(data),
             false => idx::labels_beside(data).is_some_and(|labels| labels.is_file()),
         }
     }
@@ -209,19 +216,32 @@ impl Items {
 /// Which kind of files a folder has, in itself or in its folders.
 ///
 /// # Errors
-/// Neither pictures nor sound, or both.
+/// None that is known, or several.
 pub fn kind_of(folder: &Path) -> anyhow::Result<crate::source::Kind> {
     use crate::source::Kind as Data;
     let has = |kind| folder::any(folder, kind, 1).is_ok_and(|found| !found.is_empty());
-    match (has(Kind::Image), has(Kind::Wav)) {
-        (true, false) => Ok(Data::Pictures),
-        (false, true) => Ok(Data::Sound),
-        (true, true) => Err(anyhow!(
-            "{} has pictures and sound: say with --kind which to learn from",
+    let recordings = std::fs::read_dir(folder)
+        .with_context(|| format!("could not read {}", folder.display()))?
+        .filter_map(Result::ok)
+        .any(|e| {
+            e.path()
+                .extension()
+                .is_some_and(|e| e == "npz" || e == "csv")
+        });
+    let found = [
+        (has(Kind::Image), Data::Pictures),
+        (has(Kind::Wav), Data::Sound),
+        (recordings, Data::Sensor),
+    ];
+    let mut found = found.into_iter().filter(|f| f.0).map(|f| f.1);
+    match (found.next(), found.next()) {
+        (Some(kind), None) => Ok(kind),
+        (Some(_), Some(_)) => Err(anyhow!(
+            "{} has files of several kinds: say with --kind what to learn from",
             folder.display()
         )),
-        (false, false) => Err(anyhow!(
-            "{} has no PNG, JPEG or WAV file, in itself or in its folders",
+        _ => Err(anyhow!(
+            "{} has no PNG, JPEG or WAV file in itself or in its folders, and no .npz or .csv file",
             folder.display()
         )),
     }

@@ -24,6 +24,7 @@ pub mod import;
 pub mod inspect;
 pub mod items;
 pub mod network;
+pub mod on_error;
 pub mod pack;
 pub mod plan;
 pub mod pretext;

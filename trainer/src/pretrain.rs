@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 
 use crate::background;
 use crate::error::{Failure, Outcome};
+use crate::on_error::OnError;
 use crate::report::{self, Epoch, Log, Map};
 use crate::source::{self, purpose};
 use crate::{encoder_file, export, files};
@@ -67,6 +68,10 @@ pub struct Args {
     /// Only the first so many pictures or clips
     #[arg(long, value_name = "ITEMS", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
+    /// What becomes of data that can't be used: a damaged picture, a clip of another rate, NaN in a
+    /// recording
+    #[arg(long, value_enum, default_value_t)]
+    pub on_error: OnError,
     /// Licence of the encoder, kept in its metadata
     #[arg(long, default_value = "MIT OR Apache-2.0", value_name = "SPDX")]
     pub licence: String,

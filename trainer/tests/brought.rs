@@ -8,6 +8,8 @@ mod pictures;
 mod tiny;
 
 use folder::{Folder, refused};
+use npyz::WriterBuilder;
+use npyz::npz::NpzWriter;
 use pictures::{CHANNELS, network};
 use prost::Message;
 use tiny::node;
@@ -80,6 +82,72 @@ fn an_imported_network_is_packed_and_evaluated_on_pictures() {
         assert_eq!(row["protocol"], "next-group");
         assert!(row["accuracy"].as_f64().is_some_and(|a| a > 0.9), "{row}");
     }
+}
+
+/// The same pictures in one file, whose groups are the wearers of next-group.
+#[test]
+fn pictures_in_an_npz_file_are_evaluated_too() {
+    let folder = pictures_of_two_colours();
+    folder.json("import network.onnx -o encoder.onnx --preset unit --embedding flat --json");
+    let (mut x, mut y, mut group) = (Vec::new(), Vec::new(), Vec::new());
+    for (class, name) in [(1u8, "red"), (0, "blue")] {
+        for i in 0..30u8 {
+            let path = folder.path().join(format!("pictures/{name}/{i}.png"));
+            x.extend(image::open(path).expect("a picture").into_rgb8().into_raw());
+            y.push(class);
+            group.push(i % 5);
+        }
+    }
+    let mut npz = NpzWriter::create(folder.path().join("pictures.npz")).expect("file");
+    for (name, shape, values) in [
+        ("x", &[60, 16, 20, 3][..], &x),
+        ("y", &[60], &y),
+        ("group", &[60], &group),
+        ("labels", &[2, 4], &b"bluered\0".to_vec()),
+    ] {
+        let array = npz.array(name, Default::default()).expect("entry");
+        let array = array.default_dtype().shape(shape).begin_nd();
+        let mut array = array.expect("header");
+        array.extend(values.iter().copied()).expect("values");
+        array.finish().expect("shape");
+    }
+    drop(npz);
+    folder.json("background encoder.onnx pictures.npz --json");
+    let call = "evaluate encoder.onnx pictures.npz --ways 2 --shots 1 --episodes 50 --json";
+    let report = folder.json(call);
+    let rows = report["rows"].as_array().expect("rows");
+    assert!(
+        rows.iter().all(|row| row["protocol"] == "next-group"),
+        "{report}"
+    );
+    assert!(
+        rows.iter().any(|row| row["accuracy"].as_f64() > Some(0.9)),
+        "{report}"
+    );
+    assert!(
+        report["headline"]
+            .as_str()
+            .is_none_or(|h| h.contains("5 groups")),
+        "{report}"
+    );
+
+    let fewer = folder.json("embed encoder.onnx pictures.npz -o e.npz --limit 40 --json");
+    assert_eq!((&fewer["items"], &fewer["groups"]), (&40.into(), &5.into()));
+    refused(
+        &folder,
+        &[
+            (
+                "evaluate encoder.onnx data.npz",
+                1,
+                "array x has elements of type",
+            ),
+            (
+                "evaluate tiny.onnx pictures.npz",
+                1,
+                "takes 2 channels, pictures.npz has 3",
+            ),
+        ],
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod folder;
 mod tiny;
 
 use folder::Folder;
+use headstart_trainer::dataset::Dataset;
 use serde_json::Value;
 
 fn rows(json: &Value) -> &Vec<Value> {
@@ -84,6 +85,37 @@ fn every_rival_answers_the_same_episodes() {
     };
     assert_eq!(figures(), figures(), "the same seed, the same figures");
     assert_ne!(json, folder.json(&format!("{call} --seed 1")));
+}
+
+/// The same recordings as a folder of .csv files: the same answers.
+#[test]
+fn a_folder_of_csv_files_is_evaluated_as_the_npz_file() {
+    let folder = Folder::new();
+    let data = Dataset::load(&folder.path().join("data.npz")).expect("a data set");
+    std::fs::create_dir(folder.path().join("shards")).expect("folder");
+    let half = data.recordings.len() / 2;
+    for (i, recordings) in data.recordings.chunks(half.max(1)).enumerate() {
+        let mut text = "label,subject,recording".to_owned();
+        (0..data.channels).for_each(|c| text += &format!(",a{c}"));
+        for r in recordings {
+            let class = r.class.map_or(-1, |c| c as i32);
+            for row in r.rows.clone() {
+                text += &format!("\n{class},{},{}", r.group, r.id);
+                let values = data.window(row, 1).iter();
+                values.for_each(|v| text += &format!(",{v}"));
+            }
+        }
+        folder.write(&format!("shards/{i}.csv"), text.as_bytes());
+    }
+    let accuracies = |data: &str| -> Vec<Value> {
+        let call = format!("evaluate tiny.onnx {data} --shots 1 --episodes 20 --no-rivals --json");
+        let rows = folder.json(&call)["rows"].take();
+        let rows = rows.as_array().expect("rows").iter();
+        rows.map(|row| row["accuracy"].clone()).collect()
+    };
+    assert_eq!(accuracies("data.npz"), accuracies("shards"));
+    let inspected = folder.json("inspect shards/0.csv --json");
+    assert_eq!(inspected["channels"], data.channels);
 }
 
 #[test]

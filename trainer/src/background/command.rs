@@ -30,7 +30,7 @@ use crate::items::{Items, Noise, Owned, Wanted};
 pub struct Args {
     /// The encoder, as `headstart import` or `headstart pretrain` writes it
     encoder: PathBuf,
-    /// What it will meet: recordings (.npz), or a folder or IDX file as it takes them. None of what
+    /// What it will meet: recordings (.npz, .csv), or a folder, IDX or .npz file as it takes them. None of what
     /// is evaluated later
     data: PathBuf,
     /// Where the result goes [default: the encoder's own file]

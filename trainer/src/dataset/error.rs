@@ -1,6 +1,8 @@
 //! What can be wrong with a data file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::on_error::Skipped;
 
 /// A data file that can't be used, and why.
 #[derive(Debug, thiserror::Error)]
@@ -18,9 +20,69 @@ pub enum Fault {
     /// The operating system's word.
     #[error("could not be read: {0}")]
     Io(#[from] std::io::Error),
-    /// A folder where a file is needed.
-    #[error("is a folder; give an .npz file with an array x")]
+    /// A folder without a file of recordings.
+    #[error(
+        "is a folder without recordings; put .npz or .csv files into it, or give one such file"
+    )]
     Folder,
+    /// A file of a folder that does not fit the others.
+    #[error(
+        "has {found}, but {first} beside it has {wanted}; keep such files in folders of their own"
+    )]
+    Differs {
+        /// What this file has.
+        found: String,
+        /// The file that came first.
+        first: String,
+        /// What that one has.
+        wanted: String,
+    },
+    /// The header line of a `.csv` file can't be used.
+    #[error("header line, column {column}: {reason}")]
+    Header {
+        /// From 1.
+        column: usize,
+        /// What is wrong, and what to do about it.
+        reason: String,
+    },
+    /// A line of a `.csv` file that is longer or shorter than the header line.
+    #[error(
+        "line {line} ends at column {found}, but the header line has {wanted} columns; is it cut short, or is there a comma inside a number?"
+    )]
+    Columns {
+        /// From 1.
+        line: u64,
+        /// Values in it.
+        found: usize,
+        /// Columns that the header line names.
+        wanted: usize,
+    },
+    /// A value of a `.csv` file that its column can't hold.
+    #[error("line {line}, column {column}: {found:?} should be {wanted}")]
+    Cell {
+        /// From 1.
+        line: u64,
+        /// The column's name.
+        column: String,
+        /// What is there.
+        found: String,
+        /// What may be there.
+        wanted: &'static str,
+    },
+    /// A `.csv` file with a header line alone.
+    #[error("has no line below the header line")]
+    NoLines,
+    /// The times of a `.csv` file tell no rate.
+    #[error(
+        "column {column}: the time does not go up from line to line; it is the moment of each sample, in seconds (in milliseconds where the column is called {column}_ms): leave it out if it is something else"
+    )]
+    Time {
+        /// The column's name.
+        column: String,
+    },
+    /// Nothing is left of what was to be read.
+    #[error("has no sample that can be used: {0}")]
+    NothingLeft(Skipped),
     /// Not a zip archive.
     #[error("is not an .npz file: {0}; write one with numpy.savez(file, x=..., y=...)")]
     NotZip(String),
@@ -110,4 +172,13 @@ pub enum Fault {
         /// The class index.
         class: usize,
     },
+}
+
+impl Fault {
+    pub(super) fn of(self, path: &Path) -> DatasetError {
+        DatasetError {
+            path: path.to_path_buf(),
+            fault: self,
+        }
+    }
 }

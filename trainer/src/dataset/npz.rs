@@ -3,15 +3,17 @@
 
 use std::collections::BTreeSet;
 use std::io::Cursor;
+use std::path::Path;
 
 use npyz::TypeChar;
 use npyz::npz::NpzArchive;
 
 use super::array::{Archive, entry, numbers, open, scalar, values};
-use super::{Dataset, Fault, Recording, sha256};
+use super::{Dataset, DatasetError, Fault, Recording, sha256};
+use crate::on_error::{OnError, Skipped};
 
 /// Class indices and recording numbers end here, so that a stray value can't ask for a name each.
-const LARGEST_CLASS: u32 = 65_535;
+pub(super) const LARGEST_CLASS: u32 = 65_535;
 
 /// How the rows of `x` are laid out.
 struct Layout {
@@ -22,30 +24,39 @@ struct Layout {
     rows_per_entry: usize,
     /// Each entry is a pre-cut window.
     pre_cut: bool,
+    /// What an entry is called.
+    entry: &'static str,
 }
 
 /// Reads the bytes of an `.npz` file.
-pub(super) fn parse(bytes: &[u8]) -> Result<Dataset, Fault> {
-    let mut archive =
-        NpzArchive::new(Cursor::new(bytes)).map_err(|e| Fault::NotZip(e.to_string()))?;
-    let x = numbers(&mut archive, "x", |v| v as f32)?.ok_or_else(|| {
-        let found: BTreeSet<&str> = archive.array_names().collect();
-        let found = found.into_iter().collect::<Vec<_>>().join(", ");
-        Fault::Missing { array: "x", found }
-    })?;
+pub(super) fn parse(bytes: &[u8], on_error: OnError) -> Result<(Dataset, Skipped), Fault> {
+    let mut archive = archive(bytes)?;
+    let x = numbers(&mut archive, "x", |v| v as f32)?.ok_or_else(|| missing(&archive, "x"))?;
     let layout = layout(&x.shape)?;
     let scale = scale(&mut archive, layout.channels, x.integer)?;
     let recordings = recordings(&mut archive, &layout)?;
-    let labels = labels(&mut archive, &recordings)?;
-    Ok(Dataset {
+    let classes = recordings.iter().filter_map(|r| r.class).max();
+    let labels = labels(&mut archive, classes.map_or(0, |c| c + 1))?;
+    let data = Dataset {
         channels: layout.channels,
-        x: physical(x.values, layout.channels, scale.as_deref())?,
+        x: physical(x.values, layout.channels, scale.as_deref()),
         scale,
         rate_hz: rate(&mut archive)?,
         recordings,
         labels,
         sha256: sha256(bytes),
-    })
+    };
+    data.finite(on_error)
+}
+
+fn archive(bytes: &[u8]) -> Result<Archive<'_>, Fault> {
+    NpzArchive::new(Cursor::new(bytes)).map_err(|e| Fault::NotZip(e.to_string()))
+}
+
+fn missing(archive: &Archive, array: &'static str) -> Fault {
+    let found: BTreeSet<&str> = archive.array_names().collect();
+    let found = found.into_iter().collect::<Vec<_>>().join(", ");
+    Fault::Missing { array, found }
 }
 
 fn layout(shape: &[u64]) -> Result<Layout, Fault> {
@@ -59,12 +70,14 @@ fn layout(shape: &[u64]) -> Result<Layout, Fault> {
             entries: rows as usize,
             rows_per_entry: 1,
             pre_cut: false,
+            entry: "row",
         }),
         [windows, rows, channels] => Ok(Layout {
             channels: channels as usize,
             entries: windows as usize,
             rows_per_entry: rows as usize,
             pre_cut: true,
+            entry: "window",
         }),
         // Pictures and spectrograms, channels last: a window is all of their pixels.
         [windows, height, width, channels] => Ok(Layout {
@@ -72,6 +85,7 @@ fn layout(shape: &[u64]) -> Result<Layout, Fault> {
             entries: windows as usize,
             rows_per_entry: (height * width) as usize,
             pre_cut: true,
+            entry: "window",
         }),
         _ => Err(Fault::Shape {
             array: "x",
@@ -83,22 +97,17 @@ fn layout(shape: &[u64]) -> Result<Layout, Fault> {
     }
 }
 
-/// Counts times scale, and the check that every value is a number.
-fn physical(mut x: Vec<f32>, channels: usize, scale: Option<&[f32]>) -> Result<Vec<f32>, Fault> {
-    for (row, values) in x.chunks_exact_mut(channels).enumerate() {
-        for (channel, value) in values.iter_mut().enumerate() {
-            *value *= scale.map_or(1.0, |s| s[channel]);
-            if !value.is_finite() {
-                let value = *value;
-                return Err(Fault::NotFinite {
-                    row,
-                    channel,
-                    value,
-                });
-            }
+/// Counts times scale.
+fn physical(mut x: Vec<f32>, channels: usize, scale: Option<&[f32]>) -> Vec<f32> {
+    let Some(scale) = scale else {
+        return x;
+    };
+    for values in x.chunks_exact_mut(channels) {
+        for (value, scale) in values.iter_mut().zip(scale) {
+            *value *= scale;
         }
     }
-    Ok(x)
+    x
 }
 
 fn scale(archive: &mut Archive, channels: usize, integer: bool) -> Result<Option<Vec<f32>>, Fault> {
@@ -185,6 +194,105 @@ fn recordings(archive: &mut Archive, layout: &Layout) -> Result<Vec<Recording>, 
     Ok(recordings)
 }
 
+/// Pictures in one file, in memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pictures {
+    /// Rows of pixels.
+    pub height: usize,
+    /// Columns of pixels.
+    pub width: usize,
+    /// 1 (grey) or 3 (red, green, blue).
+    pub channels: usize,
+    /// [pictures, height, width, channels].
+    pub pixels: Vec<u8>,
+    /// Of each picture, an index into `labels`, `None` where unlabelled; no list where the file
+    /// has no array y.
+    pub classes: Option<Vec<Option<u32>>>,
+    /// Of each picture: what splits keep apart; `None` where the file has no array group.
+    pub groups: Option<Vec<u32>>,
+    /// Class names by class index.
+    pub labels: Vec<String>,
+}
+
+impl Pictures {
+    /// Reads an `.npz` file with pictures in `x`, and beside it `y`, `group` and `labels` as in a
+    /// file of recordings (models/data/watch/README.md).
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    pub fn load(path: &Path) -> Result<Pictures, DatasetError> {
+        let read = || pictures(&std::fs::read(path)?);
+        read().map_err(|fault| fault.of(path))
+    }
+
+    /// Whether a file has an array y.
+    pub fn has_classes(path: &Path) -> bool {
+        NpzArchive::open(path).is_ok_and(|archive| archive.array_names().any(|name| name == "y"))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.pixels.len() / (self.height * self.width * self.channels)
+    }
+
+    /// Whether there are none; a file has one at least.
+    pub fn is_empty(&self) -> bool {
+        self.pixels.is_empty()
+    }
+}
+
+/// Reads the bytes of a file of pictures.
+pub(super) fn pictures(bytes: &[u8]) -> Result<Pictures, Fault> {
+    const ARRAY: &str = "x";
+    let mut archive = archive(bytes)?;
+    let x = entry(&mut archive, ARRAY)?.ok_or_else(|| missing(&archive, ARRAY))?;
+    let npy = open(&x, ARRAY)?;
+    if scalar(&npy.dtype()) != Some((TypeChar::Uint, 1)) {
+        return Err(Fault::Type {
+            array: ARRAY,
+            found: npy.dtype().descr(),
+            wanted: "uint8, 0 is black and 255 white,",
+        });
+    }
+    let shape = npy.shape().to_vec();
+    let [items, height, width, channels] = match *shape {
+        _ if shape.contains(&0) => return Err(Fault::Empty(shape)),
+        [items, height, width] => [items, height, width, 1],
+        [items, height, width, channels @ (1 | 3)] => [items, height, width, channels],
+        _ => {
+            return Err(Fault::Shape {
+                array: ARRAY,
+                found: shape,
+                wanted: "[pictures, height, width] or [pictures, height, width, 1 or 3]".into(),
+            });
+        }
+    }
+    // The elements are in memory by now, so each dimension fits.
+    .map(|side| side as usize);
+    let pixels = values(npy, ARRAY)?;
+    let layout = Layout {
+        channels,
+        entries: items,
+        rows_per_entry: height * width,
+        pre_cut: true,
+        entry: "picture",
+    };
+    let classes = per_entry(&mut archive, "y", &layout, -1, LARGEST_CLASS)?;
+    let most = classes.iter().flatten().max().map_or(-1, |most| *most);
+    let labels = labels(&mut archive, (most + 1) as usize)?;
+    let class = |c: i64| u32::try_from(c).ok();
+    let groups = per_entry(&mut archive, "group", &layout, 0, u32::MAX)?;
+    Ok(Pictures {
+        height,
+        width,
+        channels,
+        pixels,
+        classes: classes.map(|classes| classes.into_iter().map(class).collect()),
+        groups: groups.map(|groups| groups.into_iter().map(|g| g as u32).collect()),
+        labels,
+    })
+}
+
 /// An array of whole numbers with one value an entry, each from `least` to `most`.
 fn per_entry(
     archive: &mut Archive,
@@ -197,8 +305,7 @@ fn per_entry(
         return Ok(None);
     };
     if found.shape != [layout.entries as u64] {
-        let each = if layout.pre_cut { "window" } else { "row" };
-        let wanted = format!("[{}], one a {each} of x", layout.entries);
+        let wanted = format!("[{}], one a {} of x", layout.entries, layout.entry);
         let found = found.shape;
         return Err(Fault::Shape {
             array,
@@ -223,18 +330,17 @@ fn per_entry(
 }
 
 /// A name for every class: the file's, then `class-<index>` for those that it does not name.
-fn labels(archive: &mut Archive, recordings: &[Recording]) -> Result<Vec<String>, Fault> {
-    let classes = recordings
-        .iter()
-        .filter_map(|r| r.class)
-        .max()
-        .map_or(0, |c| c + 1);
-    if classes == 0 {
-        return Ok(Vec::new());
+fn labels(archive: &mut Archive, classes: usize) -> Result<Vec<String>, Fault> {
+    match classes {
+        0 => Ok(Vec::new()),
+        _ => Ok(class_names(names(archive)?, classes)),
     }
-    let mut names = names(archive)?;
+}
+
+/// At least `classes` names: those that are known, then `class-<index>`.
+pub(super) fn class_names(mut names: Vec<String>, classes: usize) -> Vec<String> {
     names.extend((names.len()..classes).map(|class| format!("class-{class}")));
-    Ok(names)
+    names
 }
 
 /// `labels` as numpy strings, or as a table of bytes with a padded row for each name.

@@ -341,15 +341,384 @@ fn damage_never_panics() {
     let bytes = stream().bytes();
     for end in 0..bytes.len() {
         assert!(
-            npz::parse(&bytes[..end]).is_err(),
+            npz::parse(&bytes[..end], OnError::Skip).is_err(),
             "truncated to {end} bytes"
         );
     }
     for bit in 0..bytes.len() * 8 {
         let mut damaged = bytes.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
-        let _ = npz::parse(&damaged);
+        for on_error in [OnError::Stop, OnError::Skip] {
+            let _ = npz::parse(&damaged, on_error);
+        }
     }
+}
+
+#[test]
+fn rows_without_numbers_are_cut_out_where_asked_for() {
+    let x = [0.0, 1.0, f32::NAN, 3.0, 4.0, f32::INFINITY];
+    let npz = |x: &[f32]| {
+        Npz::new()
+            .with("x", &[6, 1], x)
+            .with("y", &[6], &[0u8, 0, 0, 0, 1, 1])
+            .with("recording", &[6], &[3u8, 3, 3, 3, 4, 4])
+    };
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("data.npz");
+    fs::write(&path, npz(&x).bytes()).expect("file");
+    let stop = Dataset::load(&path).expect_err("not finite").to_string();
+    assert!(
+        stop.contains("array x is NaN in row 2, channel 0"),
+        "{stop}"
+    );
+    let (data, skipped) = Dataset::load_with(&path, OnError::Skip).expect("four rows");
+    assert_eq!(data.x, [0.0, 1.0, 3.0, 4.0]);
+    let recordings = data.recordings.iter();
+    let recordings: Vec<_> = recordings
+        .map(|r| (r.rows.clone(), r.id, r.class))
+        .collect();
+    assert_eq!(
+        recordings,
+        [(0..2, 3, Some(0)), (2..3, 3, Some(0)), (3..4, 4, Some(1))]
+    );
+    let text = skipped.to_string();
+    assert!(
+        text.starts_with("skipped 2 of 6 rows; the first: array x is NaN in row 2"),
+        "{text}"
+    );
+    fs::write(&path, npz(&[f32::NAN; 6]).bytes()).expect("file");
+    let nothing = Dataset::load_with(&path, OnError::Skip).expect_err("nothing is left");
+    assert!(
+        nothing.to_string().contains("skipped 6 of 6 rows"),
+        "{nothing}"
+    );
+    fs::write(&path, npz(&[0.0; 6]).bytes()).expect("file");
+    let (data, skipped) = Dataset::load_with(&path, OnError::Skip).expect("all rows");
+    assert_eq!((data.rows(), skipped.count()), (6, 0));
+}
+
+#[test]
+fn pictures_come_with_what_is_known_of_them() {
+    let pixels: Vec<u8> = (0..36).collect();
+    let grey = Npz::new()
+        .with("x", &[3, 2, 2], &pixels[..12])
+        .with("y", &[3], &[1i8, -1, 0])
+        .with("group", &[3], &[5u8, 6, 7])
+        .with("labels", &[2, 1], b"ab");
+    let grey = npz::pictures(&grey.bytes()).expect("pictures");
+    assert_eq!((grey.height, grey.width, grey.channels), (2, 2, 1));
+    assert_eq!((grey.len(), &grey.pixels[..]), (3, &pixels[..12]));
+    assert_eq!(grey.classes, Some(vec![Some(1), None, Some(0)]));
+    assert_eq!(grey.groups, Some(vec![5, 6, 7]));
+    assert_eq!(grey.labels, ["a", "b"]);
+    for channels in [1u64, 3] {
+        let size = (3 * 4 * channels) as usize;
+        let npz = Npz::new().with("x", &[3, 2, 2, channels], &pixels[..size]);
+        let pictures = npz::pictures(&npz.bytes()).expect("pictures");
+        assert_eq!((pictures.len(), pictures.channels as u64), (3, channels));
+        assert_eq!((pictures.classes, pictures.groups), (None, None));
+    }
+    let refused = [
+        (
+            Npz::new().with("x", &[3, 4], &[0u8; 12]),
+            "has shape [3, 4], but should be [pictures, ",
+        ),
+        (Npz::new().with("x", &[1, 2, 3, 2], &[0u8; 12]), "1 or 3]"),
+        (
+            Npz::new().with("x", &[0, 2, 2], &[] as &[u8]),
+            "array x is empty",
+        ),
+        (
+            Npz::new().with("x", &[1, 2, 2], &[0f32; 4]),
+            "convert it to uint8",
+        ),
+        (
+            Npz::new().with("y", &[1], &[0u8]),
+            "has no array x, only [y]",
+        ),
+        (
+            Npz::new()
+                .with("x", &[1, 2, 2], &[0u8; 4])
+                .with("y", &[2], &[0u8; 2]),
+            "but should be [1], one a picture of x",
+        ),
+    ];
+    for (npz, expected) in refused {
+        let error = npz::pictures(&npz.bytes())
+            .expect_err("refused")
+            .to_string();
+        assert!(
+            error.contains(expected),
+            "{error}\nshould contain: {expected}"
+        );
+    }
+}
+
+/// The same for pictures.
+#[test]
+fn damaged_pictures_never_panic() {
+    let npz = Npz::new()
+        .with("x", &[2, 2, 1, 3], &[9u8; 12])
+        .with("y", &[2], &[0u8, 1])
+        .with("group", &[2], &[0u8, 1]);
+    let bytes = npz.bytes();
+    for end in 0..bytes.len() {
+        assert!(
+            npz::pictures(&bytes[..end]).is_err(),
+            "truncated to {end} bytes"
+        );
+    }
+    for bit in 0..bytes.len() * 8 {
+        let mut damaged = bytes.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        let _ = npz::pictures(&damaged);
+    }
+}
+
+fn csv(text: &str, on_error: OnError) -> Result<(Dataset, Skipped), Fault> {
+    csv::parse(text.as_bytes(), on_error)
+}
+
+fn of_csv(text: &str) -> Dataset {
+    csv(text, OnError::Stop).expect("valid").0
+}
+
+#[test]
+fn a_csv_file_is_what_its_columns_are_called() {
+    let text = "\u{feff}Time, ax ,label,az,subject,recording,side\r\n\
+        0.00,1,walk,-2.5,7,4,0\r\n\
+        0.02,2,walk,1e2,7,4,0\r\n\
+        \r\n\
+        0.04,\"3\",sit,0,7,9,1\r\n\
+        0.06,4,,0,7,9,1";
+    let data = of_csv(text);
+    assert_eq!((data.channels, data.rate_hz), (2, Some(50.0)));
+    assert_eq!(data.x, [1.0, -2.5, 2.0, 100.0, 3.0, 0.0, 4.0, 0.0]);
+    assert_eq!(
+        (&data.scale, &data.labels[..]),
+        (&None, &["sit".into(), "walk".into()][..])
+    );
+    let recording = |rows, class, id, side| Recording {
+        rows,
+        class,
+        group: 7,
+        id,
+        side: Some(side),
+    };
+    let expected = [
+        recording(0..2, Some(1), 4, 0),
+        recording(2..3, Some(0), 9, 1),
+        recording(3..4, None, 9, 1),
+    ];
+    assert_eq!(data.recordings, expected);
+    assert_eq!(data.sha256, <[u8; 32]>::from(Sha256::digest(text)));
+}
+
+#[test]
+fn csv_classes_are_names_or_numbers() {
+    let labels = |cells: &[&str]| {
+        let data = of_csv(&format!("a,y\n0,{}\n", cells.join("\n0,")));
+        let classes: Vec<_> = data.recordings.iter().map(|r| r.class).collect();
+        (classes, data.labels)
+    };
+    let (classes, names) = labels(&["2", "0.0", "-1"]);
+    assert_eq!(classes, [Some(2), Some(0), None]);
+    assert_eq!(names, ["class-0", "class-1", "class-2"]);
+    let (classes, names) = labels(&["2", "b", "a"]);
+    assert_eq!(classes, [Some(0), Some(2), Some(1)]);
+    assert_eq!(names, ["2", "a", "b"]);
+    assert_eq!(of_csv("a\n1\n2\n").recordings.len(), 1);
+}
+
+#[test]
+fn csv_times_give_the_rate_and_the_pauses() {
+    // Rounded to milliseconds at 128 Hz, a lost sample, a pause, and a clock that starts again.
+    let mut text = "t_ms,a\n".to_owned();
+    let times = (0..100).chain(101..200).chain(1000..1100).chain(0..50);
+    for i in times {
+        text += &format!("{:.0},0\n", f64::from(i) * 7.8125);
+    }
+    let data = of_csv(&text);
+    let rate = data.rate_hz.expect("a rate");
+    assert!((rate - 128.0).abs() < 0.3, "{rate}");
+    let rows: Vec<_> = data.recordings.iter().map(|r| r.rows.clone()).collect();
+    assert_eq!(rows, [0..199, 199..299, 299..349]);
+    assert_eq!(of_csv("t,a\n5,0\n").rate_hz, None);
+    for times in ["1,0\n1,0\n1,0", "3,0\n2,0\n1,0", "0,0\n1e-300,0"] {
+        let fault = csv(&format!("t,a\n{times}\n"), OnError::Stop).expect_err("no rate");
+        assert!(
+            fault
+                .to_string()
+                .contains("column t: the time does not go up"),
+            "{fault}"
+        );
+    }
+}
+
+#[test]
+fn csv_lines_without_numbers_are_cut_out_where_asked_for() {
+    let text = "a,y\n1,u\n2,u\nNaN,u\n4,u\n5\n6,u\n";
+    let (data, skipped) = csv(text, OnError::Skip).expect("four rows");
+    assert_eq!(data.x, [1.0, 2.0, 4.0, 6.0]);
+    let rows: Vec<_> = data.recordings.iter().map(|r| r.rows.clone()).collect();
+    assert_eq!(rows, [0..2, 2..3, 3..4]);
+    let expected =
+        "skipped 2 of 6 rows; the first: line 4, column a: \"NaN\" should be a finite number";
+    assert_eq!(skipped.to_string(), expected);
+    let nothing = csv("a\nx\n", OnError::Skip)
+        .expect_err("nothing is left")
+        .to_string();
+    assert!(nothing.contains("skipped 1 of 1 rows"), "{nothing}");
+}
+
+#[test]
+fn what_is_wrong_with_a_csv_file_is_said() {
+    let cases = [
+        ("", "header line, column 1: no column is left"),
+        ("a,b\n", "has no line below the header line"),
+        (
+            "1.5,2\n3,4\n",
+            "header line, column 1: a number where a name should be",
+        ),
+        (",a\n0,1\n", "column 1: it has no name"),
+        ("a;b\n0;1\n", "separated by commas"),
+        ("a,b,a\n0,1,2\n", "column 3: another column"),
+        ("a,y,label\n0,1,2\n", "column 3: another column"),
+        ("a,t,time_ms\n0,1,2\n", "column 3: another column"),
+        ("y,group\n0,1\n", "no column is left"),
+        (
+            "a,b\n1,2\n\n3\n",
+            "line 4 ends at column 1, but the header line has 2 columns",
+        ),
+        ("a,b\r\n1,2\r\n3,4,5\r\n", "line 3 ends at column 3"),
+        (
+            "a,b\r\n1,2\r\n3,x",
+            "line 3, column b: \"x\" should be a finite number",
+        ),
+        (
+            "a\n1\ninf\n",
+            "line 3, column a: \"inf\" should be a finite number",
+        ),
+        ("a\n1e40\n", "line 2, column a"),
+        (
+            "a,b\n1,\n",
+            "line 2, column b: \"\" should be a finite number",
+        ),
+        (
+            "a,group\n1,-1\n",
+            "column group: \"-1\" should be a whole number",
+        ),
+        (
+            "a,subject\n1,anna\n",
+            "column subject: \"anna\" should be a whole number",
+        ),
+        ("a,side\n1,256\n", "should be a whole number from 0 to 255"),
+        ("a,recording\n1,0.5\n", "line 2, column recording"),
+        (
+            "a,t\n1,nan\n",
+            "line 2, column t: \"nan\" should be a moment",
+        ),
+        ("a,b\n1,\"2,3\n4,5\n", "line 2, column b"),
+    ];
+    for (text, expected) in cases {
+        let error = csv(text, OnError::Stop).expect_err("refused").to_string();
+        assert!(
+            error.contains(expected),
+            "{text:?}: {error}\nshould contain: {expected}"
+        );
+    }
+    let fault = csv::parse(&b"a,y\n1,\xff\n"[..], OnError::Stop).expect_err("no UTF-8");
+    assert!(fault.to_string().contains("line 2, column y"), "{fault}");
+}
+
+/// Every truncation, every byte replaced: an error or a data set, never a panic; and windows lie
+/// inside the data.
+#[test]
+fn a_damaged_csv_file_never_panics() {
+    let good = b"time,a,label,group,recording,side\n0,1,u,1,2,0\n0.5,-2e1,v,1,2,0\n1,3,v,1,3,1\n";
+    let check = |bytes: &[u8]| {
+        for on_error in [OnError::Stop, OnError::Skip] {
+            if let Ok((data, _)) = csv::parse(bytes, on_error) {
+                assert!(data.x.iter().all(|v| v.is_finite()));
+                let last = data.recordings.last().expect("a recording");
+                assert_eq!(last.rows.end, data.rows());
+                let named = |r: &Recording| r.class.is_none_or(|c| c < data.labels.len());
+                assert!(data.recordings.iter().all(named));
+            }
+        }
+    };
+    for end in 0..good.len() {
+        check(&good[..end]);
+    }
+    for at in 0..good.len() {
+        for byte in 0..=255 {
+            let mut damaged = good.to_vec();
+            damaged[at] = byte;
+            check(&damaged);
+        }
+    }
+}
+
+#[test]
+fn a_folder_is_its_files_together() {
+    let folder = tempfile::tempdir().expect("folder");
+    let write =
+        |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).expect("file");
+    let npz = Npz::new()
+        .with("x", &[2, 1], &[1.0f32, 2.0])
+        .with("y", &[2], &[0u8, 1])
+        .with("rate", &[1], &[50.0f32])
+        .with("labels", &[2, 4], b"walksit\0");
+    write("a.npz", &npz.bytes());
+    write("b.CSV", b"t,v,y\n0,3,run\n0.02,4,sit\n0.04,5,sit\n");
+    write("._b.csv", b"what macOS leaves");
+    write("README.md", b"what people leave");
+    let (data, skipped) = Dataset::load_with(folder.path(), OnError::Stop).expect("both");
+    assert_eq!(data.x, [1.0, 2.0, 3.0, 4.0, 5.0]);
+    assert_eq!(data.labels, ["walk", "sit", "run"]);
+    let recordings: Vec<_> = data
+        .recordings
+        .iter()
+        .map(|r| (r.rows.clone(), r.class))
+        .collect();
+    let expected = [
+        (0..1, Some(0)),
+        (1..2, Some(1)),
+        (2..3, Some(2)),
+        (3..5, Some(1)),
+    ];
+    assert_eq!((recordings, skipped.count()), (expected.to_vec(), 0));
+
+    for (bytes, expected) in [
+        (&b"t,v,w\n0,1,2\n0.02,1,2\n"[..], "has 2 channels, but "),
+        (b"t,v\n0,1\n0.01,2\n", "has a rate of 100 Hz, but "),
+        (b"v\n1\n2\n", "has no rate, but "),
+        (b"t,v\n0,x\n", "line 2, column v"),
+    ] {
+        write("c.csv", bytes);
+        let error = Dataset::load(folder.path())
+            .expect_err("refused")
+            .to_string();
+        assert!(
+            error.contains("c.csv: ") && error.contains(expected),
+            "{error}"
+        );
+        let (others, skipped) =
+            Dataset::load_with(folder.path(), OnError::Skip).expect("the others");
+        assert_eq!((&others.x, others.sha256), (&data.x, data.sha256));
+        let text = skipped.to_string();
+        assert!(
+            text.starts_with("skipped 1 of 3 files; the first: ") && text.contains("c.csv: "),
+            "{text}"
+        );
+    }
+    write("c.csv", b"t,v\n0,1\n0.02,\n0.04,3\n0.06,4\n");
+    let (_, skipped) = Dataset::load_with(folder.path(), OnError::Skip).expect("but a row");
+    let text = skipped.to_string();
+    assert!(
+        text.starts_with("skipped 1 of 9 rows; the first: ") && text.contains("c.csv: line 3"),
+        "{text}"
+    );
 }
 
 /// The committed slice is what its README says.

@@ -46,8 +46,9 @@ use crate::error::Failure;
 pub struct Args {
     /// The encoder, .onnx or .pack; or labelled embeddings, .npz, and then no DATA
     pub(super) encoder: PathBuf,
-    /// Labelled recordings: .npz with x, y and group; for encoders of pictures or sound a folder of
-    /// class folders, or an IDX file with its labels
+    /// Labelled recordings: .npz with x, y and group, .csv, or a folder of such; for encoders of
+    /// pictures or sound a folder of class folders, an IDX file with its labels, or an .npz of
+    /// pictures with x and y
     pub(super) data: Option<PathBuf>,
     /// Further encoders, measured in the same episodes
     #[arg(long, value_name = "ENCODER", num_args = 1..)]
@@ -82,7 +83,7 @@ pub struct Args {
     #[arg(long)]
     pub(super) groups: Option<Groups>,
     /// Who is asked: the wearer who taught, another one, both in turn, or other groups [default:
-    /// both for recordings, next-group for embeddings]
+    /// both for recordings, next-group for pictures, sound and embeddings]
     #[arg(long, value_enum)]
     protocol: Option<ProtocolChoice>,
     /// Episodes in each cell
@@ -215,15 +216,15 @@ impl Args {
         Err(Failure::Usage(wrong.to_owned()))
     }
 
-    pub(super) fn protocols(&self) -> Vec<Protocol> {
-        match (self.protocol, &self.data) {
-            (Some(ProtocolChoice::SameWearer), _) => vec![Protocol::SameWearer],
-            (Some(ProtocolChoice::NextWearer), _) => vec![Protocol::NextWearer],
-            (Some(ProtocolChoice::OtherSide), _) => vec![Protocol::OtherSide],
-            (Some(ProtocolChoice::NextGroup), _) | (None, None) => vec![Protocol::NextGroup],
-            // Files have speakers, or nobody.
-            (None, Some(data)) if !is_recordings(data) => vec![Protocol::NextGroup],
-            (Some(ProtocolChoice::Both), _) | (None, Some(_)) => Protocol::WEARERS.to_vec(),
+    /// Who is asked; `usual` where the call does not say.
+    pub(super) fn protocols(&self, usual: &[Protocol]) -> Vec<Protocol> {
+        match self.protocol {
+            None => usual.to_vec(),
+            Some(ProtocolChoice::SameWearer) => vec![Protocol::SameWearer],
+            Some(ProtocolChoice::NextWearer) => vec![Protocol::NextWearer],
+            Some(ProtocolChoice::OtherSide) => vec![Protocol::OtherSide],
+            Some(ProtocolChoice::NextGroup) => vec![Protocol::NextGroup],
+            Some(ProtocolChoice::Both) => Protocol::WEARERS.to_vec(),
         }
     }
 
@@ -249,10 +250,4 @@ impl Args {
         heads.retain(|kind| self.all_heads || self.head.contains(kind));
         heads
     }
-}
-
-/// Whether data is an .npz file, by its name: a folder or an IDX file holds things of other kinds.
-pub(super) fn is_recordings(data: &std::path::Path) -> bool {
-    let name = data.file_name().unwrap_or_default().to_string_lossy();
-    !data.is_dir() && !name.contains("images-idx3")
 }

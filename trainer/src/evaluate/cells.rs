@@ -61,7 +61,7 @@ pub fn cut(input: &Input) -> Cut {
 /// Where no cell has any.
 pub fn draw(args: &Args, task: &Task, notes: &mut Vec<String>) -> anyhow::Result<Vec<Cell>> {
     let (mut cells, mut reasons) = (Vec::new(), Vec::new());
-    for protocol in args.protocols() {
+    for protocol in args.protocols(task.protocols) {
         let cut = cut(&task.input);
         let sampler = Sampler::with_strangers(&task.world, protocol, cut, &task.strangers);
         for shots in args.shots() {

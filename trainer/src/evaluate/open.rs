@@ -44,7 +44,7 @@ impl Engine {
 }
 
 const NO_SENSOR: &str = "it takes no windows of a sensor";
-const NO_FRONT_END: &str = "its file says nothing of its input (--preset or --rate of `headstart import`), so recordings can't be fed to it";
+const NO_FRONT_END: &str = "its file says nothing of its input, so that no data can be fed to it: import it with a --preset, for recordings with a --rate";
 
 /// The fixed-point step of embeddings that nobody has measured: fine enough that it does not count.
 pub(crate) const UNMEASURED_STEP: f32 = 1.0 / 4096.0;
@@ -95,7 +95,7 @@ fn open_pack(bytes: &[u8]) -> anyhow::Result<Opened> {
     let pack = EncoderPack::new(aligned.bytes())?;
     let Some(frontend) = pack.sensor() else {
         bail!(
-            "its front end takes {}: give a folder or an IDX file of such as DATA",
+            "its front end takes {}: give such as DATA",
             pack.frontend().takes()
         );
     };

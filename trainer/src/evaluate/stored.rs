@@ -14,6 +14,11 @@ use crate::encoder_file::Background;
 /// # Errors
 /// Where the file can't be read or holds recordings.
 pub fn load(path: &Path) -> anyhow::Result<Dataset> {
+    ensure!(
+        !path.is_dir(),
+        "{} is a folder; give one .npz file of embeddings",
+        path.display()
+    );
     let data = Dataset::load(path)?;
     if data.recordings.iter().any(|r| r.rows.len() != 1) {
         return Err(anyhow!(

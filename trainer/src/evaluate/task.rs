@@ -5,13 +5,14 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 
-use super::args::{Args, is_recordings};
+use super::args::Args;
 use super::open::{self, Opened};
 use super::select::{distinct_groups, select};
 use super::space::{Input, Space};
 use super::{stored, strangers, things};
 use crate::dataset::Dataset;
 use crate::embedder::Embedder;
+use crate::episode::Protocol;
 use crate::error::Failure;
 use crate::features::Feature;
 use crate::files;
@@ -28,6 +29,8 @@ pub struct Task {
     pub strangers: BTreeSet<usize>,
     /// The rows' features: encoders first, in the order given, then what needs no pretraining.
     pub spaces: Vec<Space>,
+    /// Who is asked, where the call does not say.
+    pub protocols: &'static [Protocol],
     /// The data's file.
     pub dataset: String,
     /// In one line, for people.
@@ -38,9 +41,13 @@ impl Task {
     /// Opens what the call names.
     pub fn new(args: &Args, notes: &mut Vec<String>) -> Result<Task, Failure> {
         match &args.data {
-            Some(data) if !is_recordings(data) => files_of(args, data, notes),
-            Some(data) => recordings(args, data, notes),
             None => embeddings(args, notes),
+            // What the data is depends on who takes it: pictures and recordings are .npz files both.
+            Some(data) => match things::taken_by(&args.encoder) {
+                Some(true) => files_of(args, data, notes),
+                None if data.is_dir() => files_of(args, data, notes),
+                _ => recordings(args, data, notes),
+            },
         }
     }
 }
@@ -58,16 +65,8 @@ fn files_of(args: &Args, data: &Path, notes: &mut Vec<String>) -> Result<Task, F
             }
         }
     }
-    match things::wanted(&encoders)? {
-        Some(wanted) => things::task(args, data, encoders, wanted, notes),
-        None => Err(anyhow!(
-            "{}: is {}, and {} takes a sensor's recordings (.npz) or plain numbers; an encoder of pictures or sound is imported with a --preset",
-            data.display(),
-            if data.is_dir() { "a folder" } else { "an IDX file" },
-            args.encoder.display()
-        )
-        .into()),
-    }
+    let wanted = things::wanted(&encoders)?.context("it takes no pictures and no sound")?;
+    things::task(args, data, encoders, wanted, notes)
 }
 
 fn recordings(args: &Args, path: &Path, notes: &mut Vec<String>) -> Result<Task, Failure> {
@@ -113,6 +112,7 @@ fn recordings(args: &Args, path: &Path, notes: &mut Vec<String>) -> Result<Task,
         world,
         strangers,
         spaces,
+        protocols: &Protocol::WEARERS,
         dataset: path.display().to_string(),
         headline,
     })
@@ -160,6 +160,7 @@ fn embeddings(args: &Args, notes: &mut Vec<String>) -> Result<Task, Failure> {
         world,
         strangers,
         spaces: vec![space],
+        protocols: &[Protocol::NextGroup],
         dataset: path.display().to_string(),
         headline,
     })

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{anyhow, ensure};
+use headstart::EncoderPack;
+use headstart::pack::MAGIC;
 use prost::Message;
 
 use super::args::Args;
@@ -19,13 +21,26 @@ use super::task::Task;
 use crate::dataset::{Dataset, Recording};
 use crate::embedder::Embedder;
 use crate::encoder_file::EncoderFile;
+use crate::episode::Protocol;
 use crate::error::Failure;
 use crate::features::Standardisation;
-use crate::files;
+use crate::files::{self, Aligned};
 use crate::items::{Items, Noise, Owned, Wanted};
 
 /// The fixed-point step of standardised features.
 const FINE_STEP: f32 = 1.0 / 65_536.0;
+
+/// Whether an encoder takes pictures or sound, and no windows of a sensor; `None` where its file
+/// can't be used, which is said by who opens it.
+pub fn taken_by(encoder: &Path) -> Option<bool> {
+    let bytes = std::fs::read(encoder).ok()?;
+    if bytes.starts_with(&MAGIC) {
+        let aligned = Aligned::new(&bytes);
+        return Some(EncoderPack::new(aligned.bytes()).ok()?.sensor().is_none());
+    }
+    let file = EncoderFile::from_bytes(&bytes).ok()?;
+    Some(Wanted::of(&file.frontend).is_some())
+}
 
 /// Opens data of files for encoders that take such.
 pub fn task(
@@ -121,6 +136,8 @@ pub fn task(
         world,
         strangers,
         spaces,
+        // Files have speakers, or nobody.
+        protocols: &[Protocol::NextGroup],
         dataset: data.display().to_string(),
         headline,
     })

@@ -114,6 +114,10 @@ pub fn any(data: &Path, kind: Kind, limit: usize) -> Result<Vec<PathBuf>, Failur
         false => Vec::new(),
     };
     if paths.is_empty() {
+        if data.is_dir() && !entries(data)?.iter().any(|p| p.is_dir()) {
+            let (data, what) = (data.display(), kind.name());
+            return Err(anyhow!("{data} has no {what} file, in itself or in a folder").into());
+        }
         paths = list(data, kind)?.paths;
     }
     paths.truncate(limit);

@@ -10,6 +10,7 @@ use super::Known;
 use super::folder::{self, Kind};
 use super::idx::{self, Idx};
 use super::views::View;
+use crate::dataset::{Pictures, has_extension};
 use crate::error::Failure;
 
 /// The largest side of an image in a file.
@@ -19,6 +20,8 @@ const LARGEST_FILE: u32 = 16_384;
 pub enum Images {
     /// All in memory, grey.
     Idx(Idx),
+    /// All in memory, of an .npz file.
+    Npz(Pictures),
     /// One a file.
     Files(Vec<PathBuf>),
 }
@@ -34,12 +37,15 @@ pub struct Picture {
 }
 
 impl Images {
-    /// Opens an IDX file or a folder of class folders; the first `limit` images of it.
+    /// Opens an .npz or IDX file or a folder of class folders; the first `limit` images of it.
     pub fn open(data: &Path, limit: usize) -> Result<(Images, Known), Failure> {
         if data.is_dir() {
             let mut files = folder::list(data, Kind::Image)?;
             let known = files.items(limit, |paths| (0..paths.len() as u32).collect());
             return Ok((Images::Files(files.paths), known));
+        }
+        if is_npz(data) {
+            return labelled(data, limit);
         }
         let images = idx_images(data, limit)?;
         let beside = idx::labels_beside(data).context("it has no labels beside it")?;
@@ -64,9 +70,13 @@ impl Images {
         Ok((Images::Idx(images), known))
     }
 
-    /// Opens an IDX file, without its labels, or a folder that has images, else its class
+    /// Opens an .npz or IDX file, without its labels, or a folder that has images, else its class
     /// folders; the first `limit` images of it.
     pub fn unlabelled(data: &Path, limit: usize) -> Result<Images, Failure> {
+        if !data.is_dir() && is_npz(data) {
+            let pictures = Pictures::load(data).map_err(anyhow::Error::from)?;
+            return Ok(Images::Npz(first(pictures, limit)));
+        }
         if !data.is_dir() {
             return Ok(Images::Idx(idx_images(data, limit)?));
         }
@@ -78,6 +88,7 @@ impl Images {
     pub fn len(&self) -> usize {
         match self {
             Images::Idx(idx) => idx.values.len() / idx.shape.iter().product::<usize>().max(1),
+            Images::Npz(pictures) => pictures.len(),
             Images::Files(paths) => paths.len(),
         }
     }
@@ -96,6 +107,17 @@ impl Images {
                     channels: 1,
                     pixels: pixels.context("no such image")?.to_vec(),
                 })
+            }
+            Images::Npz(pictures) => {
+                let &Pictures {
+                    height,
+                    width,
+                    channels,
+                    ..
+                } = pictures;
+                let pixels = pictures.pixels.chunks(height * width * channels).nth(i);
+                let pixels = pixels.context("no such image")?.to_vec();
+                Ok(Picture::new(height, width, channels, pixels))
             }
             Images::Files(paths) => {
                 let path = paths.get(i).context("no such image")?;
@@ -122,11 +144,62 @@ impl Images {
     }
 }
 
+/// Whether data is an .npz file, by its name.
+pub fn is_npz(data: &Path) -> bool {
+    has_extension(data, "npz")
+}
+
+/// The first `limit` pictures that have a label.
+fn labelled(data: &Path, limit: usize) -> Result<(Images, Known), Failure> {
+    let mut pictures = Pictures::load(data).map_err(anyhow::Error::from)?;
+    let classes = pictures.classes.take().with_context(|| {
+        let data = data.display();
+        format!(
+            "{data} has no array y, a class index for each picture: numpy.savez(file, x=..., y=...)"
+        )
+    })?;
+    let size = pictures.height * pictures.width * pictures.channels;
+    let (mut pixels, mut known) = (
+        Vec::new(),
+        Known {
+            labels: std::mem::take(&mut pictures.labels),
+            classes: Vec::new(),
+            groups: Vec::new(),
+        },
+    );
+    let labelled = classes
+        .iter()
+        .enumerate()
+        .filter_map(|(i, class)| Some((i, (*class)?)));
+    for (i, class) in labelled.take(limit) {
+        pixels.extend_from_slice(&pictures.pixels[i * size..(i + 1) * size]);
+        known.classes.push(class);
+        // Each picture by itself where the file says nothing else.
+        let group = pictures
+            .groups
+            .as_ref()
+            .map_or(i as u32, |groups| groups[i]);
+        known.groups.push(group);
+    }
+    if known.classes.is_empty() {
+        let data = data.display();
+        return Err(anyhow!("{data} has no picture with a label: y is -1 throughout").into());
+    }
+    pictures.pixels = pixels;
+    Ok((Images::Npz(pictures), known))
+}
+
+fn first(mut pictures: Pictures, limit: usize) -> Pictures {
+    let size = pictures.height * pictures.width * pictures.channels;
+    pictures.pixels.truncate(size.saturating_mul(limit));
+    pictures
+}
+
 /// The first `limit` images of an IDX file whose name says that it has images.
 fn idx_images(data: &Path, limit: usize) -> Result<Idx, Failure> {
     if idx::labels_beside(data).is_none() {
         return Err(Failure::Usage(format!(
-            "{} is neither a folder nor an IDX file: this encoder takes a folder of class folders of PNG or JPEG files, or a file called ...-{}-ubyte, gzipped or not, with ...-{}-ubyte beside it",
+            "{} is neither a folder nor an .npz or IDX file: this encoder takes a folder of class folders of PNG or JPEG files, an .npz file of pictures, or a file called ...-{}-ubyte, gzipped or not, with ...-{}-ubyte beside it",
             data.display(),
             idx::IMAGES,
             idx::LABELS
@@ -223,6 +296,69 @@ fn taps(from: usize, to: usize) -> Vec<Vec<(usize, f64)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Three grey pictures of 2 x 1, with an array of a byte each.
+    fn npz(arrays: &[(&str, [i8; 3])]) -> tempfile::TempDir {
+        use npyz::WriterBuilder;
+        let folder = tempfile::tempdir().expect("folder");
+        let mut npz = npyz::npz::NpzWriter::create(folder.path().join("t.npz")).expect("file");
+        let x = npz.array("x", Default::default()).expect("entry");
+        let mut x = x
+            .default_dtype()
+            .shape(&[3, 2, 1])
+            .begin_nd()
+            .expect("header");
+        x.extend([1u8, 2, 3, 4, 5, 6]).expect("pixels");
+        x.finish().expect("shape");
+        for (name, values) in arrays {
+            let array = npz.array(name, Default::default()).expect("entry");
+            let mut array = array
+                .default_dtype()
+                .shape(&[3])
+                .begin_nd()
+                .expect("header");
+            array.extend(*values).expect("values");
+            array.finish().expect("shape");
+        }
+        drop(npz);
+        folder
+    }
+
+    #[test]
+    fn pictures_of_an_npz_file_have_its_labels_and_groups() {
+        let folder = npz(&[("y", [1, -1, 0]), ("group", [7, 7, 3])]);
+        let path = folder.path().join("t.npz");
+        let (images, known) = Images::open(&path, 9).expect("images");
+        assert_eq!(known.labels, ["class-0", "class-1"]);
+        assert_eq!((known.classes, known.groups), (vec![1, 0], vec![7, 3]));
+        assert_eq!(images.len(), 2);
+        assert_eq!(images.get(1).expect("an image").pixels, [5, 6]);
+        assert!(images.get(2).is_err());
+        let (images, known) = Images::open(&path, 1).expect("images");
+        assert_eq!((images.len(), known.classes), (1, vec![1]));
+        for (limit, length) in [(2, 2), (usize::MAX, 3)] {
+            let images = Images::unlabelled(&path, limit).expect("no labels are needed");
+            assert_eq!(images.len(), length);
+            assert!(images.get(length - 1).is_ok() && images.get(length).is_err());
+        }
+        assert!(Pictures::has_classes(&path));
+    }
+
+    #[test]
+    fn an_npz_file_without_labels_is_said_to_have_none() {
+        let fault = |folder: tempfile::TempDir| {
+            let opened = Images::open(&folder.path().join("t.npz"), 9).map(|_| ());
+            opened.expect_err("no labels").to_string()
+        };
+        let plain = npz(&[]);
+        assert!(!Pictures::has_classes(&plain.path().join("t.npz")));
+        assert!(fault(plain).contains("t.npz has no array y"));
+        assert!(fault(npz(&[("y", [-1; 3])])).contains("no picture with a label"));
+        // Nobody says whose they are: each stands alone.
+        let folder = npz(&[("y", [0; 3])]);
+        let (_, known) = Images::open(&folder.path().join("t.npz"), 9).expect("images");
+        assert_eq!(known.groups, [0, 1, 2]);
+    }
 
     fn row(pixels: &[u8], width: usize) -> Vec<f64> {
         let image = Picture {

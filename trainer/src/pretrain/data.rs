@@ -9,6 +9,7 @@ use super::Args;
 use crate::dataset::Dataset;
 use crate::error::Failure;
 use crate::items::{Items, Wanted};
+use crate::on_error::Skipped;
 use crate::source::picture::Pictures;
 use crate::source::sensor::{Cut, Windows};
 use crate::source::sound::Sounds;
@@ -39,6 +40,13 @@ pub fn open(args: &Args) -> Result<Opened, Failure> {
     }
 }
 
+/// Says what was left out, if anything was.
+fn tell(skipped: &Skipped) {
+    if skipped.count() > 0 {
+        eprintln!("{skipped}");
+    }
+}
+
 /// What data is, by its name and its first look.
 fn detect(data: &Path) -> anyhow::Result<Kind> {
     let name = data.file_name().unwrap_or_default().to_string_lossy();
@@ -55,7 +63,9 @@ fn detect(data: &Path) -> anyhow::Result<Kind> {
 
 fn sensor(args: &Args) -> Result<Opened, Failure> {
     let settings = &args.settings;
-    let mut data = Dataset::load(&args.data).map_err(anyhow::Error::from)?;
+    let loaded = Dataset::load_with(&args.data, args.on_error);
+    let (mut data, skipped) = loaded.map_err(anyhow::Error::from)?;
+    tell(&skipped);
     if let Some(groups) = &settings.groups {
         data = data.filter(|r| groups.contains(r.group));
         if data.recordings.is_empty() {
@@ -97,7 +107,8 @@ fn things(args: &Args, wanted: Wanted) -> Result<(Items, Vec<usize>), Failure> {
         true => Items::open(&args.data, wanted, limit)?,
         false => Items::unlabelled(&args.data, wanted, limit)?,
     };
-    let picked: Vec<usize> = (0..items.len()).collect();
+    let (picked, skipped) = items.readable(args.on_error)?;
+    tell(&skipped);
     if let Some(groups) = &args.settings.groups {
         let picked: Vec<usize> = picked
             .into_iter()
