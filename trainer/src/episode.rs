@@ -32,6 +32,8 @@ pub const QUERIES: usize = 15;
 pub const STRANGERS: usize = 4;
 /// Of the groups, so many in a hundred teach in [`Protocol::NextGroup`]; the others are asked.
 const TEACHING: usize = 60;
+/// Groups are dealt at most so often in [`Protocol::NextGroup`], until every class has enough.
+const DEALS: usize = 100;
 
 /// One episode. Windows are indices into [`Sampler::windows`], way by way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,16 +221,35 @@ impl Sampler {
     ) -> Result<Episode, EpisodeError> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(number);
-        let (teacher, asked) = self.sides(&mut rng);
-        let mut classes = shuffled(&self.classes, &mut rng);
+        let mut drawn = self.draw_episode(ways, shots, &mut rng);
+        if self.protocol == Protocol::NextGroup {
+            // A class of few groups may have all of them on one side: they are dealt anew.
+            for _ in 1..DEALS {
+                if drawn.is_ok() {
+                    break;
+                }
+                drawn = self.draw_episode(ways, shots, &mut rng);
+            }
+        }
+        drawn
+    }
+
+    fn draw_episode(
+        &self,
+        ways: usize,
+        shots: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Episode, EpisodeError> {
+        let (teacher, asked) = self.sides(rng);
+        let mut classes = shuffled(&self.classes, rng);
         classes.truncate(ways);
         let (mut support, mut query) = (Vec::new(), Vec::new());
         for &class in &classes {
-            let windows = self.draw(&self.support, &teacher, class, shots, &mut rng);
+            let windows = self.draw(&self.support, &teacher, class, shots, rng);
             support.push(self.enough("support", class, windows, shots)?);
         }
         for &class in &classes {
-            let windows = self.draw(&self.query, &asked, class, QUERIES, &mut rng);
+            let windows = self.draw(&self.query, &asked, class, QUERIES, rng);
             query.push(self.enough("query", class, windows, 1)?);
         }
         let others = match self.strangers.is_empty() {
@@ -238,7 +259,7 @@ impl Sampler {
         let strangers = others.iter().filter(|class| !classes.contains(class));
         let strangers = strangers
             .map(|&class| {
-                let windows = self.draw(&self.query, &asked, class, STRANGERS, &mut rng);
+                let windows = self.draw(&self.query, &asked, class, STRANGERS, rng);
                 (class, windows)
             })
             .collect();

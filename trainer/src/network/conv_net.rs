@@ -1,7 +1,7 @@
-//! Small 2-D convolutional networks: DS-CNN, MobileNetV2 and ResNet8, for pictures and log-mel frames;
+//! Small 2-D convolutional networks: a plain one, DS-CNN, MobileNetV2 and ResNet8, for pictures and log-mel frames;
 //! of a sensor's window (height 1) their kernels are 1 x 5.
 //!
-//! All three are one list of steps over convolutions with batch norm, which the forward pass and
+//! All are one list of steps over convolutions with batch norm, which the forward pass and
 //! the export both walk.
 
 use burn::module::Module;
@@ -81,6 +81,14 @@ impl Builder<'_, '_> {
         }
     }
 
+    /// As in few-shot learning since *Matching Networks for One Shot Learning*, Vinyals et al., 2016,
+    /// but with strides in place of pooling. Every layer halves the map and doubles the channels.
+    fn cnn(&mut self, width: usize, depth: usize) {
+        for layer in 0..depth {
+            self.conv(width << layer.min(4), 3, 2, 1, Step::Conv { relu: true });
+        }
+    }
+
     /// *MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications*, Howard
     /// et al., 2017; for speech *Hello Edge*, Zhang et al., 2017. Every second block halves the
     /// map and doubles the channels.
@@ -144,6 +152,7 @@ impl Builder<'_, '_> {
 
     fn build(&mut self, shape: Shape) {
         match shape.kind {
+            Kind::Cnn => self.cnn(shape.width, shape.depth),
             Kind::MobilenetV2 => self.mobilenet_v2(shape.width, shape.depth),
             Kind::Resnet8 => self.resnet8(shape.width, shape.depth),
             _ => self.ds_cnn(shape.width, shape.depth),

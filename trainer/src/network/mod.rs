@@ -25,6 +25,8 @@ pub use sensor_cnn::SensorCnn;
 pub enum Kind {
     /// Three 1-D convolutions, pooled at every depth: for sensors
     SensorCnn,
+    /// A few strided convolutions: the fastest to train
+    Cnn,
     /// Depthwise separable convolutions: for sound, and small for all
     DsCnn,
     /// Inverted residuals

@@ -34,7 +34,7 @@ pub struct Settings {
     #[arg(long, value_enum)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkKind>,
-    /// Its blocks: of ds-cnn all (default 5), of mobilenet-v2 pairs (3), of resnet8 those of each stage (1)
+    /// Its layers or blocks: of cnn all (default 3), of ds-cnn all (5), of mobilenet-v2 pairs (3), of resnet8 those of each stage (1)
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<u32>,
@@ -144,7 +144,7 @@ impl Settings {
         if network != NetworkKind::SensorCnn {
             self.network = Some(network);
             self.depth = self.depth.or(Some(match network {
-                NetworkKind::MobilenetV2 => 3,
+                NetworkKind::Cnn | NetworkKind::MobilenetV2 => 3,
                 NetworkKind::Resnet8 => 1,
                 _ => 5,
             }));

@@ -168,7 +168,7 @@ fn epoch(row: Row, parts: &[String]) -> Epoch {
         items_per_second: row.9,
         waiting: row.10,
         outside: row.11,
-        parts: parts.iter().map(name).zip(row.11).collect(),
+        parts: parts.iter().map(name).zip(row.12).collect(),
     }
 }
 
