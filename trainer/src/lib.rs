@@ -29,6 +29,7 @@ pub mod plan;
 pub mod pretext;
 pub mod pretrain;
 pub mod quantize;
+pub mod tokens;
 
 /// What the tests of several modules run on, the binary's among them.
 #[cfg(test)]
