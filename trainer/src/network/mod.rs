@@ -4,6 +4,7 @@
 //! network whatever the tensor library does.
 
 mod sensor_cnn;
+pub mod transformer;
 
 use burn::module::{Module, Param};
 use burn::nn::conv::Conv1d;
@@ -13,6 +14,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 pub use sensor_cnn::{SensorCnn, Shape};
+pub use transformer::Transformer;
 
 /// Makes layers with random weights: uniform within +-1/sqrt(fan in) (*Delving Deep into
 /// Rectifiers*, He et al., 2015, with the gain that PyTorch takes by default).
