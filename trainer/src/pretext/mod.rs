@@ -2,4 +2,5 @@
 //! show without labels whether it does.
 
 pub mod contrastive;
+pub mod language;
 pub mod quality;
