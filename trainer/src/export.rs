@@ -5,6 +5,7 @@
 //! are run through tract and held against the network they came from.
 
 pub mod onnx;
+pub mod transformer;
 
 use anyhow::{Context, bail};
 use burn::nn::conv::Conv1d;

@@ -108,7 +108,7 @@ impl GraphBuilder {
         }
     }
 
-    fn node(
+    pub(super) fn node(
         &mut self,
         name: &str,
         kind: &str,
@@ -126,7 +126,7 @@ impl GraphBuilder {
         name.to_string()
     }
 
-    fn weights(&mut self, node: &str, part: &str, weights: Weights) -> String {
+    pub(super) fn weights(&mut self, node: &str, part: &str, weights: Weights) -> String {
         let name = format!("{node}.{part}");
         self.weights.push(TensorProto {
             name: name.clone(),
@@ -143,7 +143,7 @@ impl GraphBuilder {
     }
 }
 
-fn int(name: &str, value: i64) -> AttributeProto {
+pub(super) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto {
         name: name.into(),
         r#type: AttributeType::Int as i32,
@@ -152,7 +152,7 @@ fn int(name: &str, value: i64) -> AttributeProto {
     }
 }
 
-fn ints(name: &str, values: &[usize]) -> AttributeProto {
+pub(super) fn ints(name: &str, values: &[usize]) -> AttributeProto {
     AttributeProto {
         name: name.into(),
         r#type: AttributeType::Ints as i32,
