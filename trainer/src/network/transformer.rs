@@ -173,7 +173,7 @@ impl Transformer {
         // What is added to the scores, the same for every head and every token that looks.
         let padding: Tensor<4> = padding(&ids).float().unsqueeze_dims(&[1, 2]);
         let padding = padding.mul_scalar(FAR_BELOW);
-        let positions = self.positions.val().slice([0..length]);
+        let positions = self.positions.val().narrow(0, 0, length);
         let states = self.tokens.forward(ids) + positions.unsqueeze();
         let block = |states, block: &Block| block.forward(states, padding.clone());
         self.norm.forward(self.blocks.iter().fold(states, block))
