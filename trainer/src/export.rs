@@ -5,6 +5,7 @@
 //! are run through tract and held against the network they came from.
 
 pub mod onnx;
+pub mod transformer;
 
 use anyhow::{Context, bail};
 use burn::module::Param;
@@ -13,7 +14,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use prost::Message;
 use tract_onnx::prelude::*;
 
-use crate::network::{ConvNet, Network, Pool, SensorCnn, Shape, Step};
+use crate::network::{ConvNet, Kind, Network, Pool, SensorCnn, Shape, Step};
 use onnx::{GraphBuilder, Weights, Window};
 
 /// The largest difference that [`verify`] lets pass, relative to the largest embedding value
@@ -30,6 +31,9 @@ pub fn encode(encoder: &Network, shape: Shape, metadata: &[(String, String)]) ->
     match encoder {
         Network::Sensor(network) => sensor_cnn(&mut graph, network),
         Network::Conv(network) => conv_net(&mut graph, network, shape),
+        Network::Text(network) => {
+            return transformer::encode(network, shape.transformer(), metadata);
+        }
     }
     let input = ("input", &input_sizes(shape)[..]);
     graph
@@ -189,6 +193,10 @@ pub fn embed(encoder: &Network, shape: Shape, inputs: &[f32], device: &Device) -
 /// # Errors
 /// The bytes are no model that tract can run, or a difference is above [`TOLERANCE`].
 pub fn verify(model: &[u8], shape: Shape, inputs: &[f32], expected: &[f32]) -> anyhow::Result<f32> {
+    if shape.kind == Kind::Transformer {
+        let ids: Vec<u32> = inputs.iter().map(|&id| id as u32).collect();
+        return transformer::verify(model, shape.transformer(), &ids, expected);
+    }
     let size = shape.values();
     let available = inputs.len() / size;
     let scale = expected.iter().fold(1.0f32, |a, v| a.max(v.abs()));

@@ -220,15 +220,10 @@ impl Items {
 pub fn kind_of(folder: &Path) -> anyhow::Result<crate::source::Kind> {
     use crate::source::Kind as Data;
     let has = |kind| folder::any(folder, kind, 1).is_ok_and(|found| !found.is_empty());
-    let recordings = std::fs::read_dir(folder)
-        .with_context(|| format!("could not read {}", folder.display()))?
-        .filter_map(Result::ok)
-        .any(|e| {
-            e.path()
-                .extension()
-                .is_some_and(|e| e == "npz" || e == "csv")
-        });
+    let recordings = folder_has(folder, &["npz", "csv"]);
+    let text = folder_has(folder, &["txt"]);
     let found = [
+        (text, Data::Text),
         (has(Kind::Image), Data::Pictures),
         (has(Kind::Wav), Data::Sound),
         (recordings, Data::Sensor),
@@ -241,10 +236,22 @@ pub fn kind_of(folder: &Path) -> anyhow::Result<crate::source::Kind> {
             folder.display()
         )),
         _ => Err(anyhow!(
-            "{} has no PNG, JPEG or WAV file in itself or in its folders, and no .npz or .csv file",
+            "{} has no PNG, JPEG or WAV file in itself or in its folders, and no .npz, .csv or .txt file",
             folder.display()
         )),
     }
+}
+
+fn folder_has(folder: &Path, extensions: &[&str]) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return false;
+    };
+    let mut paths = entries.filter_map(Result::ok).map(|e| e.path());
+    paths.any(|p| {
+        extensions
+            .iter()
+            .any(|&e| p.extension().is_some_and(|own| own == e))
+    })
 }
 
 /// Whether a file is an .npz whose `x` is bytes [items, height, width, ...].

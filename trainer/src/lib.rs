@@ -33,6 +33,7 @@ pub mod quantize;
 pub mod report;
 pub mod source;
 pub mod study;
+pub mod tokens;
 
 /// What the tests of several modules run on, the binary's among them.
 #[cfg(test)]

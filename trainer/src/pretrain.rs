@@ -42,7 +42,7 @@ pub use training::{Keeping, Trained, Training, Weighted};
 )]
 pub struct Args {
     /// Recordings of a sensor (.npz, .csv); pictures (a folder of PNG and JPEG files, an IDX file, an
-    /// .npz of bytes); or a folder of WAV files
+    /// .npz of bytes); a folder of WAV files; or lines of text (.txt, or a folder of such)
     pub data: PathBuf,
     /// What the data is, where that can't be seen from it
     #[arg(long, value_enum)]
@@ -302,7 +302,7 @@ fn map(settings: &Settings, opened: &Opened, trained: &Trained) -> Map {
     let source = opened.source.as_ref();
     let every = source.len().div_ceil(MAPPED).max(1);
     let picked: Vec<usize> = (0..source.len()).step_by(every).collect();
-    let shape = settings.shape(source.shape());
+    let shape = settings.shape(source);
     let plain = source::plain(source, &picked);
     let rows = export::embed(&trained.encoder, shape, &plain, &Device::flex());
     let groups: std::collections::BTreeSet<u32> = picked.iter().map(|&i| source.group(i)).collect();
@@ -325,7 +325,7 @@ fn write(
     trained: &Trained,
 ) -> anyhow::Result<Report> {
     let source = opened.source.as_ref();
-    let shape = settings.shape(source.shape());
+    let shape = settings.shape(source);
     let device = Device::flex();
     let all: Vec<usize> = (0..source.len()).collect();
     let plain = source::plain(source, &all);
@@ -366,7 +366,6 @@ fn write(
         .chain_update(opened.sha256)
         .finalize();
     let mut metadata = vec![
-        ("frontend", source.frontend().json()),
         ("embedding_scale", embedding_step(&embeddings).to_string()),
         ("space_id", hex(&identity[..16])),
         ("command", command),
@@ -375,7 +374,9 @@ fn write(
         ("licence", args.licence.clone()),
         ("version", env!("CARGO_PKG_VERSION").into()),
     ];
-    if source.kind() != source::Kind::Sensor {
+    metadata.extend(source.frontend().map(|front| ("frontend", front.json())));
+    metadata.extend(source.tokenizer().map(|tokenizer| ("tokenizer", tokenizer)));
+    if matches!(source.kind(), source::Kind::Pictures | source::Kind::Sound) {
         metadata.push(("layout", encoder_file::CHANNELS_FIRST.into()));
     }
     metadata.extend(background::metadata(&background));

@@ -4,6 +4,7 @@
 pub mod picture;
 pub mod sensor;
 pub mod sound;
+pub mod text;
 
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -41,6 +42,8 @@ pub enum Kind {
     Pictures,
     /// A folder of WAV files
     Sound,
+    /// Lines of text: a .txt file, or a folder of them
+    Text,
 }
 
 /// Items to train on.
@@ -85,8 +88,18 @@ pub trait Source: Sync {
     fn next(&self, _i: usize) -> Option<usize> {
         None
     }
-    /// How the device makes an item of its signal.
-    fn frontend(&self) -> FrontEnd;
+    /// Two items in one, where they are text.
+    fn pair(&self, _first: usize, _second: usize, _out: &mut [f32]) {}
+    /// Ids that values may be, where they are text.
+    fn vocabulary(&self) -> usize {
+        0
+    }
+    /// How text becomes ids, in JSON.
+    fn tokenizer(&self) -> Option<String> {
+        None
+    }
+    /// How the device makes an item of its signal; text has no such.
+    fn frontend(&self) -> Option<FrontEnd>;
 }
 
 /// Some items of a source, each as often as it takes to fill `least`.
@@ -148,7 +161,11 @@ impl Source for Subset<'_> {
         self.of.labels()
     }
 
-    fn frontend(&self) -> FrontEnd {
+    fn vocabulary(&self) -> usize {
+        self.of.vocabulary()
+    }
+
+    fn frontend(&self) -> Option<FrontEnd> {
         self.of.frontend()
     }
 }

@@ -119,7 +119,7 @@ impl GraphBuilder {
         }
     }
 
-    fn node(
+    pub(super) fn node(
         &mut self,
         name: &str,
         kind: &str,
@@ -137,7 +137,7 @@ impl GraphBuilder {
         name.to_string()
     }
 
-    fn weights(&mut self, node: &str, part: &str, weights: Weights) -> String {
+    pub(super) fn weights(&mut self, node: &str, part: &str, weights: Weights) -> String {
         let name = format!("{node}.{part}");
         self.weights.push(TensorProto {
             name: name.clone(),
@@ -154,7 +154,7 @@ impl GraphBuilder {
     }
 }
 
-fn int(name: &str, value: i64) -> AttributeProto {
+pub(super) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto {
         name: name.into(),
         r#type: AttributeType::Int as i32,
@@ -163,7 +163,7 @@ fn int(name: &str, value: i64) -> AttributeProto {
     }
 }
 
-fn ints(name: &str, values: &[usize]) -> AttributeProto {
+pub(super) fn ints(name: &str, values: &[usize]) -> AttributeProto {
     AttributeProto {
         name: name.into(),
         r#type: AttributeType::Ints as i32,

@@ -19,6 +19,8 @@ pub struct Lines {
     pub lines: Vec<String>,
     /// The files that were read.
     pub files: Vec<PathBuf>,
+    /// Of each line, an index into `files`.
+    pub file_of: Vec<u32>,
 }
 
 impl Lines {
@@ -31,9 +33,10 @@ impl Lines {
         let mut text = Lines {
             lines: Vec::new(),
             files: files(data)?,
+            file_of: Vec::new(),
         };
         let (mut skipped, mut first) = (0, None);
-        for path in &text.files {
+        for (index, path) in text.files.iter().enumerate() {
             let file = File::open(path).with_context(|| path.display().to_string())?;
             let mut file = BufReader::new(file);
             let mut number = 0;
@@ -41,7 +44,10 @@ impl Lines {
                 number += 1;
                 match line(&mut file, number == 1) {
                     Ok(Some(line)) if line.trim().is_empty() => {}
-                    Ok(Some(line)) => text.lines.push(line),
+                    Ok(Some(line)) => {
+                        text.lines.push(line);
+                        text.file_of.push(index as u32);
+                    }
                     Ok(None) => break,
                     Err(LineError::Io(error)) => {
                         return Err(error).with_context(|| path.display().to_string());

@@ -5,6 +5,7 @@
 
 mod conv_net;
 mod sensor_cnn;
+pub mod transformer;
 
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv1d, Conv2d};
@@ -15,9 +16,11 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::augment;
+use crate::pretext::language::VocabularyHead;
 
 pub use conv_net::{ConvNet, Step};
 pub use sensor_cnn::SensorCnn;
+pub use transformer::Transformer;
 
 /// The networks by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
@@ -33,6 +36,8 @@ pub enum Kind {
     MobilenetV2,
     /// Three residual stages
     Resnet8,
+    /// A small transformer: for text
+    Transformer,
 }
 
 /// What is made of a network's last map.
@@ -62,9 +67,22 @@ pub struct Shape {
     pub dim: usize,
     /// Not of [`Kind::SensorCnn`].
     pub pool: Pool,
+    /// Ids that a [`Kind::Transformer`] knows.
+    pub vocabulary: usize,
 }
 
 impl Shape {
+    /// The same as a transformer's; heads have 16 values.
+    pub fn transformer(&self) -> transformer::Shape {
+        transformer::Shape {
+            vocabulary: self.vocabulary,
+            length: self.input[2],
+            dim: self.dim,
+            heads: (self.dim / 16).max(1),
+            depth: self.depth,
+        }
+    }
+
     /// Values of one input.
     pub fn values(&self) -> usize {
         self.input.iter().product()
@@ -74,6 +92,7 @@ impl Shape {
     pub fn parameters(&self) -> usize {
         match self.kind {
             Kind::SensorCnn => sensor_cnn::parameters(*self),
+            Kind::Transformer => self.transformer().parameters(),
             _ => conv_net::cost(*self).0,
         }
     }
@@ -82,6 +101,7 @@ impl Shape {
     pub fn macs(&self) -> usize {
         match self.kind {
             Kind::SensorCnn => sensor_cnn::macs(*self),
+            Kind::Transformer => self.transformer().macs(),
             _ => conv_net::cost(*self).1,
         }
     }
@@ -94,6 +114,8 @@ pub enum Network {
     Sensor(SensorCnn),
     /// The 2-D ones.
     Conv(ConvNet),
+    /// [`Kind::Transformer`].
+    Text(Transformer),
 }
 
 impl Network {
@@ -101,6 +123,7 @@ impl Network {
     pub fn new(init: &mut Initialiser, shape: Shape, device: &Device) -> Self {
         match shape.kind {
             Kind::SensorCnn => Network::Sensor(SensorCnn::new(init, shape, device)),
+            Kind::Transformer => Network::Text(Transformer::new(init, shape.transformer(), device)),
             _ => Network::Conv(ConvNet::new(init, shape, device)),
         }
     }
@@ -110,6 +133,7 @@ impl Network {
         match self {
             Network::Sensor(network) => network.forward(x),
             Network::Conv(network) => network.forward(x),
+            Network::Text(network) => network.embed(transformer::ids(x)),
         }
     }
 
@@ -118,12 +142,16 @@ impl Network {
         match self {
             Network::Sensor(network) => &network.norms,
             Network::Conv(network) => &network.norms,
+            Network::Text(_) => &[],
         }
     }
 
     /// The same network with its embedding multiplied by `map`, [dim, dim] row-major: folded into
     /// the last dense layers.
     pub fn then_linear(mut self, map: &[f32], device: &Device) -> Self {
+        if let Network::Text(network) = self {
+            return Network::Text(network.then_linear(map, device));
+        }
         let dim = map.len().isqrt();
         let map = Tensor::<2>::from_data(TensorData::new(map.to_vec(), [dim, dim]), device);
         let fold = |dense: &mut Linear| {
@@ -136,6 +164,7 @@ impl Network {
         match &mut self {
             Network::Sensor(network) => network.ends().for_each(fold),
             Network::Conv(network) => network.ends().for_each(fold),
+            Network::Text(_) => {}
         }
         self
     }
@@ -160,6 +189,12 @@ impl<'a> Initialiser<'a> {
             .map(|_| bound * (2.0 * self.rng.random::<f32>() - 1.0))
             .collect();
         Param::from_data(TensorData::new::<f32, _>(values, shape), self.device)
+    }
+
+    /// From states of `dim` values to a token of a vocabulary.
+    pub fn words(&mut self, dim: usize, vocabulary: usize) -> VocabularyHead {
+        let device = self.device;
+        VocabularyHead::new(self, dim, vocabulary, device)
     }
 
     /// Standard normal values.

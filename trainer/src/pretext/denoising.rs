@@ -3,6 +3,7 @@
 //! Source: *Extracting and Composing Robust Features with Denoising Autoencoders*, Vincent et al.,
 //! 2008.
 
+use anyhow::bail;
 use burn::tensor::Tensor;
 use rand::RngExt;
 use rayon::prelude::*;
@@ -10,7 +11,7 @@ use rayon::prelude::*;
 use super::{Draw, Head, Loss, Prepared, Pretext, Targets, decoded};
 use crate::augment::normal;
 use crate::network::{Initialiser, Mlp, Network, Shape};
-use crate::source::{self, Source};
+use crate::source::{self, Kind, Source};
 
 /// Standard deviation of the noise, of inputs that have 1.
 const NOISE: f32 = 0.5;
@@ -23,6 +24,13 @@ const DECODER: usize = 256;
 pub struct Denoising;
 
 impl Pretext for Denoising {
+    fn check(&self, source: &dyn Source) -> anyhow::Result<()> {
+        if source.kind() == Kind::Text {
+            bail!("denoising is for pictures, sensors and sound; of text, masked asks the same");
+        }
+        Ok(())
+    }
+
     fn head(&self, init: &mut Initialiser, shape: Shape, source: &dyn Source, _: &Network) -> Head {
         Head::of(vec![Mlp::new(
             init,

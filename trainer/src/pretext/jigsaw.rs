@@ -3,6 +3,7 @@
 //! Source: *Unsupervised Learning of Visual Representations by Solving Jigsaw Puzzles*, Noroozi and
 //! Favaro, 2016.
 
+use anyhow::bail;
 use burn::tensor::Tensor;
 use rand::RngExt;
 
@@ -20,6 +21,13 @@ pub struct Jigsaw;
 const ORDERS: usize = 24;
 
 impl Pretext for Jigsaw {
+    fn check(&self, source: &dyn Source) -> anyhow::Result<()> {
+        if source.kind() == Kind::Text {
+            bail!("jigsaw is for pictures, sensors and sound");
+        }
+        Ok(())
+    }
+
     fn head(&self, init: &mut Initialiser, shape: Shape, _: &dyn Source, _: &Network) -> Head {
         Head::of(vec![Mlp::new(init, &[shape.dim, ORDERS])])
     }

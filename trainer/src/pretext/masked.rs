@@ -11,8 +11,8 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::{Draw, Head, Loss, Prepared, Pretext, Targets, decoded};
-use crate::network::{Initialiser, Mlp, Network, Shape};
+use super::{Draw, Head, Loss, Prepared, Pretext, Targets, decoded, language};
+use crate::network::{Initialiser, Mlp, Network, Shape, transformer};
 use crate::source::{self, Kind, Source};
 
 /// The part that is hidden.
@@ -22,11 +22,17 @@ const DECODER: usize = 256;
 /// Patches along a side; spans of a window.
 const PARTS: usize = 8;
 
-/// See the file.
+/// See the file; of text, words are told from the states of their places ([`language`]).
 pub struct Masked;
 
 impl Pretext for Masked {
     fn head(&self, init: &mut Initialiser, shape: Shape, source: &dyn Source, _: &Network) -> Head {
+        if source.kind() == Kind::Text {
+            return Head {
+                words: Some(init.words(shape.dim, shape.vocabulary)),
+                ..Head::of(Vec::new())
+            };
+        }
         Head::of(vec![Mlp::new(
             init,
             &[shape.dim, DECODER, source::size(source)],
@@ -34,6 +40,16 @@ impl Pretext for Masked {
     }
 
     fn prepare(&self, source: &dyn Source, picked: &[usize], draw: Draw) -> Prepared {
+        if source.kind() == Kind::Text {
+            let ids = source::plain(source, picked);
+            let ids: Vec<u32> = ids.into_iter().map(|id| id as u32).collect();
+            let length = source::size(source);
+            let hidden = language::masked(&ids, length, source.vocabulary(), &mut draw.rng(0));
+            return Prepared {
+                inputs: hidden.ids.iter().map(|&id| id as f32).collect(),
+                targets: Targets::Words(hidden),
+            };
+        }
         let targets = source::single_views(source, picked, draw.views());
         let mut inputs = targets.clone();
         let mut counts = vec![0.0; targets.len()];
@@ -57,7 +73,13 @@ impl Pretext for Masked {
     }
 
     fn loss(&self, encoder: &Network, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
-        decoded(encoder, head, x, targets)
+        match (encoder, &head.words, targets) {
+            (Network::Text(text), Some(words), Targets::Words(hidden)) => {
+                let states = text.forward(transformer::ids(x));
+                language::loss(text, words, states, hidden).into()
+            }
+            _ => decoded(encoder, head, x, targets),
+        }
     }
 }
 

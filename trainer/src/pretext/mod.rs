@@ -10,6 +10,7 @@ pub mod contrastive;
 mod denoising;
 mod exemplar;
 mod jigsaw;
+pub mod language;
 mod masked;
 mod next_segment;
 mod position;
@@ -212,6 +213,8 @@ pub enum Targets {
     Classes(Vec<usize>),
     /// Values [inputs, size], and what each of them counts.
     Values(Vec<f32>, Vec<f32>),
+    /// Tokens that were hidden.
+    Words(language::Masked),
 }
 
 /// What stands behind the encoder while it trains, and is thrown away then.
@@ -221,12 +224,18 @@ pub struct Head {
     pub layers: Vec<Mlp>,
     /// A slow copy of encoder and projector, with its answers: of [`Task::Queue`].
     pub keys: Option<Keys>,
+    /// From the state of a token to the token: of [`Task::Masked`] on text.
+    pub words: Option<language::VocabularyHead>,
 }
 
 impl Head {
     /// Of dense layers alone.
     fn of(layers: Vec<Mlp>) -> Head {
-        Head { layers, keys: None }
+        Head {
+            layers,
+            keys: None,
+            words: None,
+        }
     }
 
     fn run(&self, layer: usize, x: Tensor<2>) -> Tensor<2> {
@@ -377,8 +386,8 @@ fn changed(
 
 /// Whether items are series: their values follow each other in time.
 fn needs_time(source: &dyn Source, task: &str) -> anyhow::Result<()> {
-    if source.kind() == Kind::Pictures {
-        bail!("{task} needs time, which pictures do not have: it is for sensors and sound");
+    if matches!(source.kind(), Kind::Pictures | Kind::Text) {
+        bail!("{task} is for sensors and sound, whose values follow each other in time");
     }
     Ok(())
 }

@@ -7,16 +7,20 @@ use anyhow::bail;
 use burn::tensor::Tensor;
 use rand::RngExt;
 
-use super::{Draw, Head, Loss, Prepared, Pretext, Targets, cross_entropy, halves, needs_time};
+use super::{
+    Draw, Head, Loss, Prepared, Pretext, Targets, classified, cross_entropy, halves, needs_time,
+};
 use crate::network::{Initialiser, Mlp, Network, Shape};
-use crate::source::{self, Source};
+use crate::source::{self, Kind, Source};
 
 /// See the file.
 pub struct NextSegment;
 
 impl Pretext for NextSegment {
     fn check(&self, source: &dyn Source) -> anyhow::Result<()> {
-        needs_time(source, "next-segment")?;
+        if source.kind() != Kind::Text {
+            needs_time(source, "next-segment")?;
+        }
         if (0..source.len()).all(|i| source.next(i).is_none()) {
             bail!("next-segment needs recordings of two segments or more, and there is none");
         }
@@ -24,7 +28,9 @@ impl Pretext for NextSegment {
     }
 
     fn head(&self, init: &mut Initialiser, shape: Shape, _: &dyn Source, _: &Network) -> Head {
-        Head::of(vec![Mlp::new(init, &[3 * shape.dim, 128, 2])])
+        // Of text both segments are one input.
+        let values = if shape.vocabulary > 0 { 1 } else { 3 } * shape.dim;
+        Head::of(vec![Mlp::new(init, &[values, 128, 2])])
     }
 
     fn prepare(&self, source: &dyn Source, picked: &[usize], draw: Draw) -> Prepared {
@@ -48,6 +54,18 @@ impl Pretext for NextSegment {
             });
             classes.push(usize::from(follows));
         }
+        if source.kind() == Kind::Text {
+            let size = source::size(source);
+            let mut inputs = vec![0.0; items.len() * size];
+            let pairs = items.iter().zip(&second);
+            for (out, (&first, &second)) in inputs.chunks_exact_mut(size).zip(pairs) {
+                source.pair(first, second, out);
+            }
+            return Prepared {
+                inputs,
+                targets: Targets::Classes(classes),
+            };
+        }
         items.extend(second);
         Prepared {
             inputs: source::single_views(source, &items, draw.views()),
@@ -56,6 +74,9 @@ impl Pretext for NextSegment {
     }
 
     fn loss(&self, encoder: &Network, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
+        if matches!(encoder, Network::Text(_)) {
+            return classified(encoder, head, x, targets);
+        }
         let [a, b] = halves(encoder.forward(x));
         let both = Tensor::cat(vec![a.clone(), b.clone(), a * b], 1);
         let logits = head.run(0, both);

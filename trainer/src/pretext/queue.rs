@@ -64,6 +64,7 @@ impl Pretext for Queue {
         Head {
             layers: vec![projector],
             keys: Some(keys.no_grad()),
+            words: None,
         }
     }
 

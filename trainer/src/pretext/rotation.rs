@@ -26,8 +26,8 @@ impl Pretext for Rotation {
     fn check(&self, source: &dyn Source) -> anyhow::Result<()> {
         let [channels, height, width] = source.shape();
         match source.kind() {
-            Kind::Sound => {
-                bail!("rotation has no meaning for sound: it is for pictures and sensors")
+            Kind::Sound | Kind::Text => {
+                bail!("rotation is for pictures and sensors")
             }
             Kind::Sensor if sensor_width(channels) != 3 => {
                 bail!("rotation is for sensors whose channels come in threes; there are {channels}")

@@ -8,11 +8,12 @@ use sha2::{Digest, Sha256};
 use super::Args;
 use crate::dataset::Dataset;
 use crate::error::Failure;
-use crate::items::{Items, Wanted};
+use crate::items::{Items, Lines, Wanted};
 use crate::on_error::Skipped;
 use crate::source::picture::Pictures;
 use crate::source::sensor::{Cut, Windows};
 use crate::source::sound::Sounds;
+use crate::source::text::Texts;
 use crate::source::{Kind, Source};
 use headstart::frontend::settings::Settings as FrontEnd;
 
@@ -37,6 +38,7 @@ pub fn open(args: &Args) -> Result<Opened, Failure> {
         Kind::Sensor => sensor(args),
         Kind::Pictures => pictures(args),
         Kind::Sound => sound(args),
+        Kind::Text => text(args),
     }
 }
 
@@ -57,6 +59,9 @@ fn detect(data: &Path) -> anyhow::Result<Kind> {
     }
     if name.contains("images-idx3") || crate::items::is_picture_npz(data) {
         return Ok(Kind::Pictures);
+    }
+    if data.extension().is_some_and(|e| e == "txt") {
+        return Ok(Kind::Text);
     }
     Ok(Kind::Sensor)
 }
@@ -147,6 +152,20 @@ fn sound(args: &Args) -> Result<Opened, Failure> {
     let (items, picked) = things(args, wanted)?;
     let seed = args.settings.seed;
     let source = Sounds::new(&items, &picked, settings.clone(), seed)?;
+    Ok(opened(source))
+}
+
+fn text(args: &Args) -> Result<Opened, Failure> {
+    let limit = args.limit.map_or(usize::MAX, |n| n as usize);
+    let (read, skipped) = Lines::read(&args.data, limit, args.on_error)?;
+    tell(&skipped);
+    let (length, vocabulary) = (args.settings.length, args.settings.vocabulary);
+    let source = Texts::new(
+        read.lines,
+        read.file_of,
+        length as usize,
+        vocabulary as usize,
+    )?;
     Ok(opened(source))
 }
 

@@ -30,11 +30,13 @@ pub struct Settings {
     #[arg(long, value_name = "TASKS")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretext: Option<Mixture>,
-    /// The network [default: sensor-cnn for sensors, ds-cnn for sound, resnet8 for pictures]
+    /// The network [default: sensor-cnn for sensors, ds-cnn for sound, resnet8 for pictures,
+    /// transformer for text]
     #[arg(long, value_enum)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkKind>,
-    /// Its layers or blocks: of cnn all (default 3), of ds-cnn all (5), of mobilenet-v2 pairs (3), of resnet8 those of each stage (1)
+    /// Its layers or blocks: of cnn all (default 3), of ds-cnn all (5), of mobilenet-v2 pairs (3), of resnet8 those of each
+    /// stage (1), of transformer all (2)
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<u32>,
@@ -54,6 +56,12 @@ pub struct Settings {
     /// Channels of a picture: 1 (grey) or 3
     #[arg(long, default_value_t = 3, value_name = "CHANNELS")]
     pub colours: u16,
+    /// Tokens in a line of text
+    #[arg(long, default_value_t = 48, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(8..=512))]
+    pub length: u32,
+    /// Tokens that text is made of, learnt from it (WordPiece); 0: bytes
+    #[arg(long, default_value_t = 2000, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(0..=50_000))]
+    pub vocabulary: u32,
     /// Channels after the first convolution
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub width: u32,
@@ -119,6 +127,7 @@ pub struct Settings {
 /// Settings that belong to one kind of data.
 const OF_SENSORS: [&str; 5] = ["window", "hop", "positive-hop", "whiten", "groups"];
 const OF_PICTURES: [&str; 2] = ["size", "colours"];
+const OF_TEXT: [&str; 2] = ["length", "vocabulary"];
 
 impl Settings {
     /// The tasks and their weights.
@@ -140,28 +149,35 @@ impl Settings {
             Kind::Sensor => NetworkKind::SensorCnn,
             Kind::Sound => NetworkKind::DsCnn,
             Kind::Pictures => NetworkKind::Resnet8,
+            Kind::Text => NetworkKind::Transformer,
         });
         if network != NetworkKind::SensorCnn {
             self.network = Some(network);
             self.depth = self.depth.or(Some(match network {
                 NetworkKind::Cnn | NetworkKind::MobilenetV2 => 3,
                 NetworkKind::Resnet8 => 1,
+                NetworkKind::Transformer => 2,
                 _ => 5,
             }));
+        }
+        if kind == Kind::Text {
+            self.pretext = self.pretext.or(Some(Mixture(vec![(Task::Masked, 1.0)])));
+        } else if network != NetworkKind::SensorCnn {
             self.pool = self.pool.or(Some(Pool::MeanMax));
         }
         self
     }
 
-    /// The network for items of this shape.
-    pub fn shape(&self, input: [usize; 3]) -> Shape {
+    /// The network for items like these.
+    pub fn shape(&self, source: &dyn Source) -> Shape {
         Shape {
             kind: self.network.unwrap_or(NetworkKind::SensorCnn),
-            input,
+            input: source.shape(),
             width: self.width as usize,
             depth: self.depth.unwrap_or(1) as usize,
             dim: self.dim as usize,
             pool: self.pool.unwrap_or(Pool::MeanMax),
+            vocabulary: source.vocabulary(),
         }
     }
 
@@ -191,6 +207,7 @@ impl Settings {
                 &OF_PICTURES[..],
             ),
             (Kind::Sound, names(serde_json::to_value(&self.sound)), &[]),
+            (Kind::Text, Vec::new(), &OF_TEXT[..]),
         ];
         let foreign = |name: &str| {
             all.iter().any(|(of, names, more)| {
@@ -276,11 +293,17 @@ impl Settings {
                 ),
             }
         }
-        let network = self.shape(source.shape());
+        let network = self.shape(source);
         if network.kind == NetworkKind::SensorCnn && kind != Kind::Sensor {
             bail!(
                 "--network sensor-cnn is for sensors; of pictures and sound take ds-cnn, mobilenet-v2 or resnet8"
             );
+        }
+        if (network.kind == NetworkKind::Transformer) != (kind == Kind::Text) {
+            bail!("--network transformer is for text, and text needs it");
+        }
+        if kind == Kind::Text {
+            network.transformer().check()?;
         }
         if network.parameters() > 16 << 20 {
             bail!(

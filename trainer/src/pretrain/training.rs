@@ -129,7 +129,7 @@ impl<'a> Training<'a> {
         keeping: Option<Keeping<'a>>,
     ) -> anyhow::Result<Self> {
         let device = Device::flex().autodiff();
-        let shape = settings.shape(source.shape());
+        let shape = settings.shape(source);
         let batch = settings.batch as usize;
         let order = source::order(source, settings.batches(), batch, settings.seed, 0);
         if order.is_empty() {

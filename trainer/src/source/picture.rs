@@ -246,8 +246,8 @@ impl Source for Pictures {
         &self.labels
     }
 
-    fn frontend(&self) -> FrontEnd {
-        FrontEnd::Image(self.settings.clone())
+    fn frontend(&self) -> Option<FrontEnd> {
+        Some(FrontEnd::Image(self.settings.clone()))
     }
 }
 

@@ -148,10 +148,10 @@ impl Source for Windows {
         (found.recording == self.windows[i].recording).then_some(next)
     }
 
-    fn frontend(&self) -> FrontEnd {
+    fn frontend(&self) -> Option<FrontEnd> {
         let channels = self.data.channels;
         let scale = self.data.scale.clone();
-        FrontEnd::Sensor(SensorSettings {
+        Some(FrontEnd::Sensor(SensorSettings {
             channels,
             window: self.cut.window,
             hop: self.cut.hop,
@@ -159,7 +159,7 @@ impl Source for Windows {
             scale: scale.unwrap_or_else(|| vec![1.0; channels]),
             mean: vec![0.0; channels],
             std: self.std.clone(),
-        })
+        }))
     }
 }
 

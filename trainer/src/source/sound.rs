@@ -357,7 +357,7 @@ impl Source for Sounds {
         &self.labels
     }
 
-    fn frontend(&self) -> FrontEnd {
-        FrontEnd::LogMel(self.frontend.clone())
+    fn frontend(&self) -> Option<FrontEnd> {
+        Some(FrontEnd::LogMel(self.frontend.clone()))
     }
 }

@@ -99,7 +99,7 @@ fn one(
     let trained = training
         .run(&never, None, |_, _| Ok(()))
         .map_err(|failure| anyhow::anyhow!("{failure:#}"))?;
-    let shape = settings.shape(source.shape());
+    let shape = settings.shape(source);
     let classes = source.labels().len();
     let mut logits = Vec::with_capacity(items.len() * classes);
     for items in items.chunks(256) {
