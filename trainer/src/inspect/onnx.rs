@@ -7,6 +7,9 @@ use crate::encoder_file::EncoderFile;
 use crate::graph::{Graph, Layer, Op};
 use headstart::frontend::settings::{FitSetting, Settings};
 
+/// Characters of an entry that are printed: commands fit, vocabularies do not.
+const LONGEST: usize = 1500;
+
 pub(super) fn findings(bytes: &[u8]) -> anyhow::Result<Findings> {
     let file = EncoderFile::from_bytes(bytes)?;
     let (graph, no_pack) = match Graph::read(&file.proto, file.input.shape) {
@@ -144,7 +147,13 @@ impl Onnx {
         };
         text += "\nmetadata\n";
         for (key, value) in &file.provenance {
-            text += &format!("{key}={value}\n");
+            text += &match value.char_indices().nth(LONGEST) {
+                None => format!("{key}={value}\n"),
+                Some((end, _)) => {
+                    let all = thousands(value.len());
+                    format!("{key}={}... ({all} bytes; --json has all)\n", &value[..end])
+                }
+            };
         }
         text
     }

@@ -22,7 +22,7 @@ impl Pretext for NextSegment {
             needs_time(source, "next-segment")?;
         }
         if (0..source.len()).all(|i| source.next(i).is_none()) {
-            bail!("next-segment needs recordings of two segments or more, and there is none");
+            bail!("next-segment is for recordings of two segments or more, and there is none");
         }
         Ok(())
     }
