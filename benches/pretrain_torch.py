@@ -145,7 +145,7 @@ def train(path, epochs, threads):
         "epochs": epochs,
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": seconds,
-        "windows_per_second": len(windows) * epochs / seconds,
+        "windows_per_second": steps * BATCH * epochs / seconds,
         "loss": mean,
     }
 
@@ -167,12 +167,9 @@ def compare(path):
         reports[name].append(json.loads(report))
     ours, theirs = ([r["windows_per_second"] for r in reports[name]] for name in reports)
     one = reports["torch"][0]
-    # Both count every window of the data, and both leave out what does not fill a batch.
-    part = one["windows"] // BATCH * BATCH / one["windows"]
     if one["windows"] != reports["headstart"][0]["windows"]:
         raise SystemExit("error: the programs cut the data into different windows")
     for name, rates in [("headstart", ours), ("torch", theirs)]:
-        rates = [part * rate for rate in rates]
         loss = statistics.median(r["loss"] for r in reports[name])
         label = name if name == "headstart" else f"torch {one['torch']}, {one['blas']}"
         print(

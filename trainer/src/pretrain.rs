@@ -388,9 +388,10 @@ fn write(
     let bytes = export::encode(&encoder, shape, &metadata);
     let export_difference = export::verify(&bytes, shape, &plain, &embeddings)?;
     files::write(&args.output, &bytes)?;
-    let seen = source.len() as f64 * f64::from(settings.epochs);
     let epochs = &trained.epochs;
     let last = epochs.last().context("no epoch was trained")?;
+    // Whole batches only.
+    let seen = last.step as f64 * f64::from(settings.batch);
     let mean = |of: fn(&Epoch) -> f64| epochs.iter().map(of).sum::<f64>() / epochs.len() as f64;
     Ok(Report {
         encoder: args.output.clone(),

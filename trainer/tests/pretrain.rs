@@ -164,6 +164,50 @@ fn an_interrupted_or_killed_run_goes_on_to_the_same_bits() {
     }
 }
 
+/// Ten times in one run, wherever it is: between two steps, in the middle of a checkpoint, before the
+/// first one.
+#[test]
+fn ten_kills_at_random_moments_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = recordings(folder.path(), waves);
+    let long = ["--epochs", "500", "--checkpoint-every", "0"];
+    let whole = folder.path().join("whole.onnx");
+    let clock = Instant::now();
+    assert!(run(&data, &whole, &long).status.success());
+    let all = clock.elapsed();
+    let output = folder.path().join("killed.onnx");
+    let checkpoint = folder.path().join("killed.onnx.checkpoint");
+    let mut random = 12_345u32;
+    let mut kills = 0;
+    while kills < 10 {
+        let resume: &[&str] = if checkpoint.exists() {
+            &["--resume"]
+        } else {
+            &[]
+        };
+        let more = [&long[..], resume].concat();
+        let mut child = command(&data, &output, &more).spawn().unwrap();
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        std::thread::sleep(all.mul_f64(0.02 + 0.12 * f64::from(random >> 8) / f64::from(1 << 24)));
+        // A run that is through already is no kill: the machine was faster than before.
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    }
+    if !output.exists() {
+        let resumed = run(&data, &output, &[&long[..], &["--resume"]].concat());
+        assert!(resumed.status.success(), "{}", message(&resumed));
+    }
+    assert!(kills > 2, "it was killed {kills} times only");
+    assert!(
+        std::fs::read(&output).unwrap() == std::fs::read(&whole).unwrap(),
+        "other bits after {kills} kills"
+    );
+}
+
 #[test]
 fn a_checkpoint_of_another_run_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -35,6 +35,39 @@ fn the_commands_of_the_readme_run() {
     for file in ["watch.onnx", "watch.pack", "data/watch/unseen.npz"] {
         std::fs::copy(repository().join("models").join(file), models.join(file)).expect("copied");
     }
+    // What a reader would have: recordings, photos, words and lines of text.
+    let own = |name: &str| folder.path().join(name);
+    for name in ["recordings", "photos", "words"] {
+        std::fs::create_dir(own(name)).expect("a folder");
+    }
+    std::fs::copy(
+        models.join("data/watch/unseen.npz"),
+        own("recordings/a.npz"),
+    )
+    .expect("copied");
+    let mut lines_of_text = String::new();
+    for i in 0..16u8 {
+        let pixel = |x, y| image::Luma([((x * u32::from(i)) ^ (y * 3)) as u8]);
+        let photo = image::GrayImage::from_fn(16, 16, pixel);
+        photo
+            .save(own(&format!("photos/{i}.png")))
+            .expect("a picture");
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: 16_000,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
+        let path = own(&format!("words/{i}.wav"));
+        let mut writer = hound::WavWriter::create(path, spec).expect("a file");
+        for t in 0..8000u32 {
+            let sample = 9000.0 * (t as f32 * (0.1 + 0.02 * f32::from(i))).sin();
+            writer.write_sample(sample as i16).expect("a sample");
+        }
+        writer.finalize().expect("a clip");
+        lines_of_text += &format!("line {i} of a text with a few words\n");
+    }
+    std::fs::write(own("lines.txt"), lines_of_text).expect("a text");
     let mut ran = 0;
     for line in lines() {
         let Some(arguments) = line.strip_prefix("headstart ") else {
@@ -52,7 +85,7 @@ fn the_commands_of_the_readme_run() {
             .replace("--ways 7", "--ways 3");
         let mut arguments: Vec<&str> = arguments.split_whitespace().collect();
         match arguments[0] {
-            "pretrain" => arguments.extend(["--epochs", "1"]),
+            "pretrain" => arguments.extend(["--epochs", "1", "--batch", "16", "--size", "16"]),
             "evaluate" => arguments.extend(["--episodes", "20"]),
             _ => {}
         }

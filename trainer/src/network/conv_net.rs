@@ -77,7 +77,7 @@ impl Builder<'_, '_> {
         if let Some((init, device)) = &mut self.init {
             self.convs
                 .push(init.conv2d(from, to, kernel, stride, groups));
-            self.norms.push(BatchNormConfig::new(to).init(*device));
+            self.norms.push(BatchNormConfig::new(to).init(device));
         }
     }
 

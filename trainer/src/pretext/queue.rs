@@ -101,7 +101,7 @@ impl Pretext for Queue {
         };
         let queue = Tensor::cat(vec![slow.queue.val(), key], 0);
         let [have, _] = queue.dims();
-        let queue = queue.slice([have - LENGTH..have]).detach();
+        let queue = queue.narrow(0, have - LENGTH, LENGTH).detach();
         head.keys = Some(
             Keys {
                 encoder: followed(slow.encoder, encoder),

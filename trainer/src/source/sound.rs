@@ -158,7 +158,7 @@ impl Sounds {
             .enumerate()
             .map(take)
             .collect::<Result<_, _>>()?;
-        let noise = noise_bands(&frontend, length, &hear)?;
+        let noise = noise_bands(&frontend, length, hear)?;
         let (frames, power): (Vec<_>, Vec<_>) = heard.into_iter().unzip();
         let (frames, power) = (frames.concat(), power.concat());
         let count = frames.len().max(1) as f64;
