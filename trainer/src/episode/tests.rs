@@ -212,7 +212,9 @@ fn strangers_that_are_kept_apart_are_never_taught() {
         let sampler = Sampler::with_strangers(&data, protocol, ITEM, &apart);
         assert_eq!(sampler.classes(), 4);
         let Ok(episodes) = sampler.episodes(3, 1, 50, 0) else {
-            assert_eq!(protocol, Protocol::SameWearer, "an item has no first third");
+            // An item has no first third, and these have one side only.
+            let unfit = [Protocol::SameWearer, Protocol::OtherSide];
+            assert!(unfit.contains(&protocol), "{protocol}");
             continue;
         };
         for episode in episodes {
@@ -275,7 +277,7 @@ fn intervals_are_those_of_the_formulas() {
     let score = Score::over(&[(1, 0.5), (1, 1.0), (2, 0.5), (2, 1.0)]).expect("episodes");
     assert_eq!((score.accuracy, score.episodes), (0.75, 4));
     let deviation = (4.0 * 0.0625f64 / 3.0).sqrt();
-    assert!((score.ci95 - 1.96 * deviation / 2.0).abs() < 1e-12);
+    assert!((score.ci95 - 3.182 * deviation / 2.0).abs() < 1e-12);
     // Both subjects have the same mean, so that no draw of them differs.
     assert_eq!(score.ci95_groups, Some(0.0));
     // Subjects of 0 and 1: a quarter of the draws each are all 0 and all 1.
@@ -284,6 +286,56 @@ fn intervals_are_those_of_the_formulas() {
     let alone = Score::over(&[(1, 0.5)]).expect("episode");
     assert_eq!((alone.ci95, alone.ci95_groups), (f64::INFINITY, None));
     assert_eq!(Score::over(&[]), None);
+}
+
+#[test]
+fn many_episodes_have_the_normal_interval() {
+    let many: Vec<(u32, f64)> = (0..600).map(|i| (1, f64::from(i % 2))).collect();
+    let score = Score::over(&many).expect("episodes");
+    let deviation = (600.0 * 0.25f64 / 599.0).sqrt();
+    assert!((score.ci95 - 1.96 * deviation / 600f64.sqrt()).abs() < 1e-12);
+}
+
+#[test]
+fn one_side_teaches_and_the_other_is_asked() {
+    let data = data(3, 4, |_, _, _| 600);
+    let sampler = Sampler::new(&data, Protocol::OtherSide, Cut::default());
+    let of = |&w: &usize| &data.recordings[sampler.windows()[w].recording];
+    let mut taught = BTreeSet::new();
+    for episode in sampler.episodes(3, 5, 60, 0).expect("episodes") {
+        let support: BTreeSet<_> = episode
+            .support
+            .iter()
+            .flatten()
+            .map(|w| (of(w).group, of(w).side))
+            .collect();
+        let query: BTreeSet<_> = episode
+            .query
+            .iter()
+            .flatten()
+            .map(|w| (of(w).group, of(w).side))
+            .collect();
+        let (Some(&(who, side)), 1, 1) = (support.first(), support.len(), query.len()) else {
+            panic!("{support:?} {query:?}");
+        };
+        assert_eq!(query.first(), Some(&(who, side.map(|s| 1 - s))));
+        assert!(episode.groups.iter().flatten().all(|&g| g == who));
+        taught.insert(side);
+    }
+    assert_eq!(taught.len(), 2, "both sides teach");
+}
+
+#[test]
+fn groups_are_dealt_anew_where_a_class_lacks_examples() {
+    // Class 2 is of two groups only: of ten deals about half have both on one side.
+    let data = stored(10, 3).filter(|r| r.class != Some(2) || r.group < 2);
+    let sampler = Sampler::new(&data, Protocol::NextGroup, ITEM);
+    let episodes = sampler.episodes(3, 1, 100, 0).expect("each can be dealt");
+    assert!(
+        episodes
+            .iter()
+            .all(|e| e.query.iter().all(|q| !q.is_empty()))
+    );
 }
 
 #[test]
