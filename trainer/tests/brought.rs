@@ -76,11 +76,17 @@ fn an_imported_network_is_packed_and_evaluated_on_pictures() {
     );
     let rows = found["rows"].as_array().expect("rows");
     let features: Vec<_> = rows.iter().map(|r| r["features"].as_str()).collect();
-    let expected = ["encoder", "encoder", "raw"].map(Some);
+    let expected = ["encoder", "encoder", "random", "raw"].map(Some);
     assert_eq!(features, [expected, expected].concat());
     for row in rows {
         assert_eq!(row["protocol"], "next-group");
-        assert!(row["accuracy"].as_f64().is_some_and(|a| a > 0.9), "{row}");
+        // Random weights may tell red from blue, or not.
+        let least = if row["features"] == "random" {
+            0.0
+        } else {
+            0.9
+        };
+        assert!(row["accuracy"].as_f64().is_some_and(|a| a > least), "{row}");
     }
 }
 
