@@ -20,3 +20,8 @@ watch:
 # The Linux example built for AArch64 against the same on this machine; not in CI: ten minutes of building
 linux-aarch64:
     firmware-examples/aarch64/run
+
+# Pretraining on graphics cards, type-checked only; not in CI: it builds another world of crates
+gpu:
+    cargo check --release -p headstart-trainer --features wgpu --target-dir target/gpu
+    cargo check --release -p headstart-trainer --features cuda --target-dir target/gpu

@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use burn::tensor::Device;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -24,7 +23,7 @@ use crate::error::{Failure, Outcome};
 use crate::on_error::OnError;
 use crate::report::{self, Epoch, Log, Map};
 use crate::source::{self, purpose};
-use crate::{encoder_file, export, files};
+use crate::{encoder_file, export, files, network};
 pub use data::{Opened, open};
 use progress::Progress;
 pub use settings::Settings;
@@ -304,7 +303,7 @@ fn map(settings: &Settings, opened: &Opened, trained: &Trained) -> Map {
     let picked: Vec<usize> = (0..source.len()).step_by(every).collect();
     let shape = settings.shape(source);
     let plain = source::plain(source, &picked);
-    let rows = export::embed(&trained.encoder, shape, &plain, &Device::flex());
+    let rows = export::embed(&trained.encoder, shape, &plain, &network::device());
     let groups: std::collections::BTreeSet<u32> = picked.iter().map(|&i| source.group(i)).collect();
     let groups: Vec<u32> = groups.into_iter().collect();
     if source.labels().is_empty() {
@@ -326,7 +325,7 @@ fn write(
 ) -> anyhow::Result<Report> {
     let source = opened.source.as_ref();
     let shape = settings.shape(source);
-    let device = Device::flex();
+    let device = network::device();
     let all: Vec<usize> = (0..source.len()).collect();
     let plain = source::plain(source, &all);
     let mut encoder = trained.encoder.clone();

@@ -22,6 +22,17 @@ pub use conv_net::{ConvNet, Step};
 pub use sensor_cnn::SensorCnn;
 pub use transformer::Transformer;
 
+/// What networks are trained and run on: the processor; with the feature `cuda` or `wgpu` the first
+/// graphics card. Only the processor gives the same bits every time.
+pub fn device() -> Device {
+    #[cfg(feature = "cuda")]
+    return Device::cuda(0);
+    #[cfg(all(feature = "wgpu", not(feature = "cuda")))]
+    return Device::wgpu(burn::tensor::DeviceKind::DefaultDevice);
+    #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+    Device::flex()
+}
+
 /// The networks by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -13,7 +13,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::contrastive::normalise;
 use super::{Draw, Head, Loss, PROJECTOR, Prepared, Pretext, Targets, two_views};
-use crate::network::{Initialiser, Mlp, Network, Shape};
+use crate::network::{self, Initialiser, Mlp, Network, Shape};
 use crate::source::Source;
 
 /// Answers that are kept.
@@ -117,7 +117,7 @@ impl Pretext for Queue {
 fn encoder_device(encoder: &Network) -> burn::tensor::Device {
     match encoder.norms().first() {
         Some(norm) => norm.gamma.val().device(),
-        None => burn::tensor::Device::flex(),
+        None => network::device(),
     }
 }
 

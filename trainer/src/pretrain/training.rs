@@ -18,7 +18,7 @@ use super::settings::{Optimiser, Settings};
 use crate::augment::stream;
 use crate::error::Failure;
 use crate::export;
-use crate::network::{Initialiser, Network, Shape};
+use crate::network::{self, Initialiser, Network, Shape};
 use crate::pretext::quality::{Quality, quality};
 use crate::pretext::{self, Draw, Head, Prepared, Pretext};
 use crate::report::Epoch;
@@ -128,7 +128,7 @@ impl<'a> Training<'a> {
         threads: usize,
         keeping: Option<Keeping<'a>>,
     ) -> anyhow::Result<Self> {
-        let device = Device::flex().autodiff();
+        let device = network::device().autodiff();
         let shape = settings.shape(source);
         let batch = settings.batch as usize;
         let order = source::order(source, settings.batches(), batch, settings.seed, 0);
@@ -397,7 +397,7 @@ impl<'a> Training<'a> {
         let views = source::views(self.source, &picked, named);
         // As it will be exported: batch norm with its running statistics, no gradients.
         let encoder = self.model.valid().encoder;
-        let embeddings = export::embed(&encoder, self.shape, &views, &Device::flex());
+        let embeddings = export::embed(&encoder, self.shape, &views, &network::device());
         let (first, second) = embeddings.split_at(embeddings.len() / 2);
         quality(first, second, self.shape.dim)
     }

@@ -4,8 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
-use burn::tensor::Device;
-
 use super::{Args, Labels, settings_of, windows};
 use crate::encoder_file::EncoderFile;
 use crate::episode::Episode;
@@ -13,6 +11,7 @@ use crate::evaluate::outcome::Outcome;
 use crate::evaluate::progress::Progress;
 use crate::evaluate::task::Task;
 use crate::items::{Items, Wanted};
+use crate::network;
 use crate::pretext::{self, Supervised};
 use crate::pretrain::{Settings, Training, Weighted};
 use crate::source::picture::Pictures;
@@ -104,7 +103,7 @@ fn one(
     let mut logits = Vec::with_capacity(items.len() * classes);
     for items in items.chunks(256) {
         let plain = source::plain(source, items);
-        let x = pretext::tensor(plain, shape.input, &Device::flex());
+        let x = pretext::tensor(plain, shape.input, &network::device());
         let embedding = trained.encoder.forward(x);
         let head = trained.heads.first().and_then(|h| h.layers.first());
         if let Some(head) = head {
