@@ -65,7 +65,8 @@ pub struct Args {
     /// How often labels, and the networks trained on them, are drawn anew
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=50))]
     pub seeds: u32,
-    /// Which of the device's heads, several separated by commas
+    /// Which of the device's heads, several separated by commas; what was not pretrained gets auto and
+    /// softmax of them
     #[arg(
         long,
         value_enum,
@@ -80,7 +81,7 @@ pub struct Args {
     #[arg(long)]
     pub ways: Option<usize>,
     /// Episodes of the wearers' protocols; 0 leaves them out
-    #[arg(long, default_value_t = crate::episode::EPISODES)]
+    #[arg(long, default_value_t = 200)]
     pub episodes: usize,
     /// Steps that a network is trained from scratch for, more where there are many labels; 0 leaves it
     /// out
@@ -235,6 +236,7 @@ fn measure(args: &Args) -> Result<table::Report, Failure> {
 
     let mut rows = Vec::new();
     for space in &task.spaces {
+        let kinds = heads_for(space.features, &kinds);
         let only: Vec<Cell> = cells.iter().map(|c| c.cell.clone()).collect();
         let (_, answers) = cells::answer(space, &task, &only, &kinds, FALSE_ACCEPTS, &mut notes)?;
         for (asked, by_head) in cells.iter().zip(&answers) {
@@ -276,6 +278,18 @@ fn measure(args: &Args) -> Result<table::Report, Failure> {
         headline: task.headline.clone(),
         labels,
     })
+}
+
+/// The heads that are worth their time: every one for what was pretrained; rivals have up to hundreds
+/// of values, with which a head's cost grows as their cube.
+fn heads_for(features: Features, kinds: &[HeadKind]) -> Vec<HeadKind> {
+    let rival = !matches!(features, Features::Encoder | Features::Transfer);
+    let few = [HeadKind::Auto, HeadKind::Softmax];
+    let some: Vec<HeadKind> = kinds.iter().copied().filter(|k| few.contains(k)).collect();
+    match rival && !some.is_empty() {
+        true => some,
+        false => kinds.to_vec(),
+    }
 }
 
 /// A cell, and what the study calls it.
