@@ -280,3 +280,73 @@ fn several_views(
         });
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 60 items of group 0, 30 of group 1 and 10 of group 2.
+    struct Groups;
+
+    impl Source for Groups {
+        fn kind(&self) -> Kind {
+            Kind::Sensor
+        }
+        fn shape(&self) -> [usize; 3] {
+            [1, 1, 1]
+        }
+        fn len(&self) -> usize {
+            100
+        }
+        fn plain(&self, i: usize, out: &mut [f32]) {
+            out.fill(i as f32);
+        }
+        fn view(&self, i: usize, _: bool, _: ChaCha8Rng, _: ChaCha8Rng, out: &mut [f32]) {
+            self.plain(i, out);
+        }
+        fn group(&self, i: usize) -> u32 {
+            u32::from(i >= 60) + u32::from(i >= 90)
+        }
+        fn class(&self, _: usize) -> Option<usize> {
+            None
+        }
+        fn labels(&self) -> &[String] {
+            &[]
+        }
+        fn frontend(&self) -> Option<FrontEnd> {
+            None
+        }
+    }
+
+    #[test]
+    fn batches_are_made_up_as_asked() {
+        let count =
+            |batch: &[usize], group| batch.iter().filter(|&&i| Groups.group(i) == group).count();
+        let mixed = order(&Groups, Batches::Mixed, 20, 1, 0);
+        let mut all = mixed.clone();
+        all.sort_unstable();
+        assert_eq!(all, Vec::from_iter(0..100));
+        for batch in mixed.chunks(20) {
+            let found = [0, 1, 2].map(|group| count(batch, group));
+            let near = found.iter().zip([12usize, 6, 2]);
+            assert!(
+                near.into_iter().all(|(&n, share)| n.abs_diff(share) <= 1),
+                "{found:?}"
+            );
+        }
+        assert_ne!(
+            mixed,
+            order(&Groups, Batches::Mixed, 20, 1, 1),
+            "epochs differ"
+        );
+        let within = order(&Groups, Batches::Within, 20, 1, 0);
+        // Three whole batches of group 0, one of group 1; ten items can't fill one.
+        assert_eq!(within.len(), 80);
+        for batch in within.chunks(20) {
+            assert!(
+                [0, 1].iter().any(|&group| count(batch, group) == 20),
+                "{batch:?}"
+            );
+        }
+    }
+}
