@@ -41,11 +41,12 @@ pub fn encode(encoder: &Network, shape: Shape, metadata: &[(String, String)]) ->
         .encode_to_vec()
 }
 
-/// The input without the batch: a series has no height.
+/// The input without the batch: a line of text is its tokens alone, a series has no height.
 fn input_sizes(shape: Shape) -> Vec<usize> {
-    match shape.input {
-        [channels, 1, width] => vec![channels, width],
-        all => all.to_vec(),
+    match (shape.kind, shape.input) {
+        (Kind::Transformer, [.., length]) => vec![length],
+        (_, [channels, 1, width]) => vec![channels, width],
+        (_, all) => all.to_vec(),
     }
 }
 
@@ -193,10 +194,6 @@ pub fn embed(encoder: &Network, shape: Shape, inputs: &[f32], device: &Device) -
 /// # Errors
 /// The bytes are no model that tract can run, or a difference is above [`TOLERANCE`].
 pub fn verify(model: &[u8], shape: Shape, inputs: &[f32], expected: &[f32]) -> anyhow::Result<f32> {
-    if shape.kind == Kind::Transformer {
-        let ids: Vec<u32> = inputs.iter().map(|&id| id as u32).collect();
-        return transformer::verify(model, shape.transformer(), &ids, expected);
-    }
     let size = shape.values();
     let available = inputs.len() / size;
     let scale = expected.iter().fold(1.0f32, |a, v| a.max(v.abs()));
@@ -204,14 +201,14 @@ pub fn verify(model: &[u8], shape: Shape, inputs: &[f32], expected: &[f32]) -> a
     for batch in BATCHES {
         let runnable = prepare(model, batch, shape).context("the exported model does not run")?;
         for start in (0..available).step_by(batch).take(8) {
-            // The last batch is filled up with windows from the start.
+            // The last batch is filled up with inputs from the start.
             let picked = (start..start + batch).map(|i| i % available);
             let input: Vec<f32> = picked
                 .clone()
                 .flat_map(|i| &inputs[i * size..][..size])
                 .copied()
                 .collect();
-            let output = run(&runnable, &batched(batch, shape), &input)?;
+            let output = run(&runnable, shape, batch, input)?;
             let wanted = picked.flat_map(|i| &expected[i * shape.dim..][..shape.dim]);
             if output.len() != batch * shape.dim {
                 bail!(
@@ -245,21 +242,35 @@ fn batched(batch: usize, shape: Shape) -> Vec<usize> {
 }
 
 fn prepare(model: &[u8], batch: usize, shape: Shape) -> TractResult<Arc<TypedRunnableModel>> {
+    let sizes = batched(batch, shape);
+    let input = match shape.kind {
+        Kind::Transformer => i64::fact(sizes),
+        _ => f32::fact(sizes),
+    };
     tract_onnx::onnx()
         .with_ignore_value_info(true)
         .with_ignore_output_shapes(true)
         .model_for_read(&mut &model[..])?
-        .with_input_fact(0, f32::fact(batched(batch, shape)).into())?
+        .with_input_fact(0, input.into())?
         .into_optimized()?
         .into_runnable()
 }
 
 fn run(
     model: &Arc<TypedRunnableModel>,
-    shape: &[usize],
-    input: &[f32],
+    shape: Shape,
+    batch: usize,
+    input: Vec<f32>,
 ) -> anyhow::Result<Vec<f32>> {
-    let tensor = tract_onnx::prelude::Tensor::from_shape(shape, input)?;
+    use tract_onnx::prelude::Tensor;
+    let sizes = batched(batch, shape);
+    let tensor = match shape.kind {
+        Kind::Transformer => {
+            let ids: Vec<i64> = input.into_iter().map(|id| id as i64).collect();
+            Tensor::from_shape(&sizes, &ids)?
+        }
+        _ => Tensor::from_shape(&sizes, &input)?,
+    };
     let outputs = model.run(tvec!(tensor.into()))?;
     let first = outputs
         .first()

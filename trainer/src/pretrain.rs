@@ -352,7 +352,9 @@ fn write(
     };
     let whitened = pairs.is_some() && settings.whiten > 0.0;
     let mut background = background::from_pairs(&embeddings, &first, &second, shape.dim, whitened);
-    if let Some(recordings) = source.recordings().filter(|_| whitened) {
+    // Labels are for `headstart background`: it knows who is who.
+    let recorded = whitened && settings.pairs != Some(source::Pairs::Label);
+    if let Some(recordings) = source.recordings().filter(|_| recorded) {
         background.calibration =
             background::calibrate_recordings(&embeddings, &recordings, &background.mean);
     }

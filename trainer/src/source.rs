@@ -2,6 +2,7 @@
 //! step.
 
 pub mod picture;
+pub mod same_label;
 pub mod sensor;
 pub mod sound;
 pub mod text;
@@ -72,7 +73,7 @@ pub trait Source: Sync {
     );
     /// Whom splits keep apart.
     fn group(&self, i: usize) -> u32;
-    /// The class, where the data says it; training never asks.
+    /// The class, where the data says it; training asks for [`Pairs::Label`] alone.
     fn class(&self, i: usize) -> Option<usize>;
     /// The names of classes.
     fn labels(&self) -> &[String];
@@ -178,8 +179,18 @@ pub enum Batches {
     Shuffled,
     /// Each with its share of every group
     Mixed,
-    /// Each of one group, so that telling groups apart helps nothing
+    /// Each of one group, or of few where groups are small, so that telling groups apart helps little
     Within,
+}
+
+/// What the two views of a pair are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pairs {
+    /// One item
+    Item,
+    /// Two items with one label, where labels cost nothing because a program made the data
+    Label,
 }
 
 /// Values of one item.
@@ -226,10 +237,12 @@ pub fn order(
         Batches::Within => {
             order.sort_by_key(|&i| source.group(i));
             let groups = order.chunk_by(|&a, &b| source.group(a) == source.group(b));
-            let mut whole: Vec<Vec<usize>> = groups
-                .flat_map(|own| own.chunks_exact(batch))
-                .map(<[usize]>::to_vec)
-                .collect();
+            let (mut whole, mut rest): (Vec<&[usize]>, Vec<&[usize]>) = groups
+                .flat_map(|own| own.chunks(batch))
+                .partition(|chunk| chunk.len() == batch);
+            rest.shuffle(&mut rng);
+            let rest = rest.concat();
+            whole.extend(rest.chunks_exact(batch));
             whole.shuffle(&mut rng);
             order = whole.concat();
         }
@@ -340,13 +353,11 @@ mod tests {
             "epochs differ"
         );
         let within = order(&Groups, Batches::Within, 20, 1, 0);
-        // Three whole batches of group 0, one of group 1; ten items can't fill one.
-        assert_eq!(within.len(), 80);
-        for batch in within.chunks(20) {
-            assert!(
-                [0, 1].iter().any(|&group| count(batch, group) == 20),
-                "{batch:?}"
-            );
-        }
+        // Three whole batches of group 0 and one of group 1; the rest of each is in the last one.
+        assert_eq!(within.len(), 100);
+        let alone = within
+            .chunks(20)
+            .filter(|batch| [0, 1].iter().any(|&group| count(batch, group) == 20));
+        assert_eq!(alone.count(), 4);
     }
 }

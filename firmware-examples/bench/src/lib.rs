@@ -3,6 +3,7 @@
 
 use core::fmt::{self, Write};
 
+use headstart::frontend::{FrontEnd, Image, Signal};
 use headstart::ops::{Kernels, geometry};
 use headstart::pack::{LayerKind, LayerRecord, TensorRecord};
 use headstart::{EncoderPack, PackedEncoder};
@@ -13,12 +14,15 @@ pub const ARENA: usize = 80_000;
 pub const COUNTS: usize = 32_768;
 /// Layers.
 const LAYERS: usize = headstart::pack::MAX_TENSORS;
+/// Words that a front end for sound works in.
+const SCRATCH: usize = 8192;
 
 /// What a run works in; too large for a stack.
 pub struct Memory {
     arena: [u32; ARENA],
     counts: [i16; COUNTS],
     instructions: [u32; LAYERS],
+    scratch: [i32; SCRATCH],
 }
 
 impl Memory {
@@ -28,6 +32,7 @@ impl Memory {
             arena: [0; ARENA],
             counts: [0; COUNTS],
             instructions: [0; LAYERS],
+            scratch: [0; SCRATCH],
         }
     }
 }
@@ -41,7 +46,7 @@ impl Default for Memory {
 /// Why there is no report.
 #[derive(Debug)]
 pub enum Fault {
-    /// The pack is none, takes no samples of a sensor, or is too large for this bench.
+    /// The pack is none, or too large for this bench.
     Pack,
     /// Printing failed.
     Print,
@@ -70,6 +75,16 @@ pub unsafe fn pack_at<K: Kernels>(address: usize) -> Result<EncoderPack<'static>
     EncoderPack::with_kernels::<K>(bytes).map_err(|_| Fault::Pack)
 }
 
+/// Counts as they are, or as a picture's bytes.
+fn signal(side: [usize; 3], counts: &[i16]) -> Option<Signal<'_>> {
+    let [height, width, channels] = side;
+    if height == 0 {
+        return Some(counts.into());
+    }
+    let bytes = bytemuck::cast_slice(counts).get(..height * width * channels)?;
+    Image::new(height, width, channels, bytes).map(Signal::Image)
+}
+
 /// One line a layer: number, kind, shapes, multiply-accumulates, instructions; then sums.
 pub fn report(
     pack: EncoderPack<'_>,
@@ -77,8 +92,16 @@ pub fn report(
     count: impl Fn() -> u32,
     out: &mut impl Write,
 ) -> Result<(), Fault> {
-    let sensor = pack.sensor().ok_or(Fault::Pack)?;
-    let length = sensor.len();
+    let front_end = pack.frontend();
+    let (side, length) = match &front_end {
+        FrontEnd::Sensor(sensor) => ([0; 3], sensor.len()),
+        FrontEnd::LogMel(sound) => ([0; 3], sound.len()),
+        // A picture of the encoder's size, two bytes a count.
+        FrontEnd::Image(image) => {
+            let side = [image.height(), image.width(), image.channels()];
+            (side, side.iter().product::<usize>().div_ceil(2))
+        }
+    };
     let counts = memory.counts.get_mut(..length).ok_or(Fault::Pack)?;
     let mut random = 1u32;
     for count in counts.iter_mut() {
@@ -93,7 +116,7 @@ pub fn report(
     let (mut front, instructions) = (0, &mut memory.instructions);
     let mut digest = 2_166_136_261u32;
     let arena = encoder
-        .run((&counts[..]).into(), |i, _| {
+        .run(signal(side, counts).ok_or(Fault::Pack)?, |i, _| {
             let now = count();
             instructions[i] = now.wrapping_sub(last);
             last = count();
@@ -105,10 +128,17 @@ pub fn report(
     }
     // The front end ran before the first layer: once more, alone.
     let begin = count();
-    sensor.run(
-        counts,
-        &mut bytemuck::cast_slice_mut::<u32, i8>(&mut memory.arena)[pack.tensors()[0].place()],
-    );
+    let input = pack.tensors()[0].place();
+    let input = &mut bytemuck::cast_slice_mut::<u32, i8>(&mut memory.arena)[input];
+    match (&front_end, signal(side, counts)) {
+        (FrontEnd::Sensor(sensor), _) => sensor.run(counts, input),
+        (FrontEnd::LogMel(sound), _) => {
+            let scratch = memory.scratch.get_mut(..sound.scratch_words());
+            sound.run(counts, scratch.ok_or(Fault::Pack)?, input);
+        }
+        (FrontEnd::Image(image), Some(Signal::Image(picture))) => image.run(picture, input),
+        _ => return Err(Fault::Pack),
+    }
     front += count().wrapping_sub(begin);
     instructions[0] = instructions[0].wrapping_sub(front);
     let (mut macs, mut sum) = (0, 0u32);

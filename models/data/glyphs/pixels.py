@@ -18,7 +18,12 @@ def main(path):
     pixels = data["x"].reshape(len(data["x"]), -1).astype(np.float32)
     classes, families = data["y"], data["group"]
     members = [np.flatnonzero(classes == c) for c in np.unique(classes)]
-    for name, x in [("pixels as they are", pixels), ("mean taken off", pixels - pixels.mean(1, keepdims=True))]:
+    off = pixels - pixels.mean(1, keepdims=True)
+    for name, x, centred in [
+        ("pixels as they are", pixels, False),
+        ("mean taken off", off, False),
+        ("and that of the examples", off, True),
+    ]:
         x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
         rng = np.random.default_rng(0)
         accuracies = []
@@ -30,7 +35,11 @@ def main(path):
                 others = own[families[own] != families[own[0]]][:QUERIES]
                 queries.extend(others)
                 right.extend([way] * len(others))
-            answers = (x[queries] @ x[support].T).argmax(1)
+            taught, asked = x[support], x[queries]
+            if centred:
+                mean = taught.mean(0)
+                taught, asked = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (taught - mean, asked - mean))
+            answers = (asked @ taught.T).argmax(1)
             accuracies.append((answers == right).mean())
         spread = 1.96 * np.std(accuracies, ddof=1) / EPISODES**0.5
         print(f"{name}: {100 * np.mean(accuracies):.1f} +- {100 * spread:.1f} %")

@@ -37,7 +37,7 @@ const FEWEST_ROWS: usize = 10;
 const FEWEST_BEYOND: f64 = 20.0;
 
 /// A table for [`headstart::head::calibration::Calibration`] from rows of the embedding space;
-/// empty where there are too few classes (20) or rows of a class (10).
+/// empty where fewer than 20 classes have 10 rows or more. Classes of fewer rows take no part.
 pub fn calibrate(
     space: &DMatrix<f64>,
     classes: &[usize],
@@ -48,9 +48,9 @@ pub fn calibrate(
     for (row, &class) in classes.iter().enumerate() {
         rows[class].push(row);
     }
-    let mut order: Vec<usize> = (0..rows.len()).filter(|&c| !rows[c].is_empty()).collect();
-    let fewest = order.iter().map(|&c| rows[c].len()).min().unwrap_or(0);
-    if order.len() < FEWEST_CLASSES || fewest < FEWEST_ROWS {
+    let enough = |&c: &usize| rows[c].len() >= FEWEST_ROWS;
+    let mut order: Vec<usize> = (0..rows.len()).filter(enough).collect();
+    if order.len() < FEWEST_CLASSES {
         return Vec::new();
     }
     let mut rng = ChaCha8Rng::seed_from_u64(0);
@@ -80,6 +80,9 @@ pub fn calibrate(
     let mut table = outlook.to_vec();
     for shots in SHOTS {
         let found = data.measure(&folds, shots as usize);
+        if found.is_none() && table.len() == outlook.len() {
+            return Vec::new();
+        }
         // Where the classes have fewer examples, what fewer of them gave stands.
         let last = table.len().saturating_sub(2 + RATES.len());
         table.extend(found.unwrap_or_else(|| table[last..].to_vec()));
@@ -246,8 +249,8 @@ impl Data<'_> {
         Some(scores)
     }
 
-    /// The held classes, each with rows that teach it and rows by other groups that ask; `None`
-    /// where one has too few.
+    /// The held classes that have rows enough, each with those that teach it and those by other groups
+    /// that ask; `None` where these are few of many classes, or not all of a few.
     fn lessons(&self, fold: &Fold, shots: usize, seed: u64) -> Option<Vec<Lesson>> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut teachers = shuffled(&fold.groups, &mut rng);
@@ -265,12 +268,11 @@ impl Data<'_> {
             };
             taught.truncate(shots);
             asked.truncate(ASKED);
-            if taught.len() < shots || asked.is_empty() {
-                return None;
+            if taught.len() >= shots && !asked.is_empty() {
+                lessons.push((class, taught, asked));
             }
-            lessons.push((class, taught, asked));
         }
-        Some(lessons)
+        (lessons.len() >= fold.held.len().min(2 * WAYS)).then_some(lessons)
     }
 
     fn embedding(&self, row: usize) -> Option<Embedding<'_>> {
@@ -452,6 +454,26 @@ mod tests {
             calibrate(&space, &classes, &groups, Things::Labelled),
             "one seed, one table"
         );
+    }
+
+    /// Data of the world has classes of many sizes; those with few examples take no part.
+    #[test]
+    fn thin_classes_do_not_spoil_the_table() {
+        let (space, classes, groups) = world(120);
+        let many = |class| match class {
+            0..60 => 24,
+            60..100 => 11,
+            _ => 6,
+        };
+        let kept: Vec<usize> = (0..classes.len())
+            .filter(|row| row % 24 < many(classes[*row]))
+            .collect();
+        let of = |all: &[usize]| kept.iter().map(|&row| all[row]).collect::<Vec<_>>();
+        let groups: Vec<u32> = kept.iter().map(|&row| groups[row]).collect();
+        let space = space.select_rows(&kept);
+        let table = calibrate(&space, &of(&classes), &groups, Things::Labelled);
+        assert_eq!(table.len(), LEN);
+        assert!(Calibration::new(&table).is_some());
     }
 
     #[test]

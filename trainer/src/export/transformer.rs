@@ -2,18 +2,15 @@
 //!
 //! Padding is recognised in the graph, so ids are all that it takes.
 
-use anyhow::{Context, bail};
 use burn::nn::{LayerNorm, Linear};
-use burn::tensor::Device;
 use prost::Message;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, TensorProto, attribute_proto::AttributeType, type_proto};
-use tract_onnx::prelude::*;
 
 use super::onnx::{GraphBuilder, Weights, int, ints};
-use super::{BATCHES, TOLERANCE, values, weights};
+use super::weights;
 use crate::network::Transformer;
-use crate::network::transformer::{Attention, Block, EPSILON, FAR_BELOW, Shape, lines};
+use crate::network::transformer::{Attention, Block, EPSILON, FAR_BELOW, Shape};
 use crate::tokens::PAD;
 
 /// The graph, and the integers that its nodes take.
@@ -241,115 +238,39 @@ fn float(name: &str, value: f32) -> AttributeProto {
     }
 }
 
-/// Runs ids (lines of the shape's length, one after the other) through the network on `device`.
-/// The result is one embedding a line.
-pub fn embed(encoder: &Transformer, shape: Shape, ids: &[u32], device: &Device) -> Vec<f32> {
-    ids.chunks(256 * shape.length)
-        .flat_map(|chunk| values(encoder.embed(lines(chunk, shape.length, device))))
-        .collect()
-}
-
-/// Runs the model's bytes through tract on real lines of `ids`, at several batch sizes, and
-/// compares with `expected`, the network's own embeddings of them. Returns the largest difference.
-///
-/// # Errors
-/// The bytes are no model that tract can run, or a difference is above [`TOLERANCE`].
-pub fn verify(model: &[u8], shape: Shape, ids: &[u32], expected: &[f32]) -> anyhow::Result<f32> {
-    let lines: Vec<&[u32]> = ids.chunks_exact(shape.length).collect();
-    let embeddings: Vec<&[f32]> = expected.chunks_exact(shape.dim).collect();
-    let scale = expected.iter().fold(1.0f32, |a, v| a.max(v.abs()));
-    let pairs: Vec<_> = lines.into_iter().zip(embeddings).collect();
-    let mut worst = 0.0f32;
-    for batch in BATCHES {
-        let runnable = prepare(model, batch, shape).context("the exported model does not run")?;
-        for start in (0..pairs.len()).step_by(batch).take(8) {
-            // The last batch is filled up with lines from the start.
-            let picked = pairs.iter().cycle().skip(start).take(batch);
-            let input: Vec<i64> = picked
-                .clone()
-                .flat_map(|(line, _)| line.iter().map(|&id| id.into()))
-                .collect();
-            let output = run(&runnable, [batch, shape.length], &input)?;
-            if output.len() != batch * shape.dim {
-                bail!(
-                    "the exported model gives {} values for {batch} lines",
-                    output.len()
-                );
-            }
-            let wanted = picked.flat_map(|(_, embedding)| *embedding);
-            for (a, b) in output.iter().zip(wanted) {
-                let difference = (a - b).abs() / scale;
-                worst = if difference.is_nan() {
-                    f32::INFINITY
-                } else {
-                    worst.max(difference)
-                };
-            }
-        }
-    }
-    if worst > TOLERANCE {
-        bail!(
-            "the exported model differs from the trained one by {worst:.1e}, more than {TOLERANCE:.0e}: nothing was written"
-        );
-    }
-    Ok(worst)
-}
-
-fn prepare(model: &[u8], batch: usize, shape: Shape) -> TractResult<Arc<TypedRunnableModel>> {
-    tract_onnx::onnx()
-        .with_ignore_value_info(true)
-        .with_ignore_output_shapes(true)
-        .model_for_read(&mut &model[..])?
-        .with_input_fact(0, i64::fact([batch, shape.length]).into())?
-        .into_optimized()?
-        .into_runnable()
-}
-
-fn run(
-    model: &Arc<TypedRunnableModel>,
-    shape: [usize; 2],
-    input: &[i64],
-) -> anyhow::Result<Vec<f32>> {
-    let tensor = tract_onnx::prelude::Tensor::from_shape(&shape, input)?;
-    let outputs = model.run(tvec!(tensor.into()))?;
-    let first = outputs
-        .first()
-        .context("the exported model has no output")?;
-    Ok(first
-        .to_plain_array_view::<f32>()?
-        .iter()
-        .copied()
-        .collect())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::{BATCHES, TOLERANCE, embed, encode, verify};
     use crate::augment::stream;
-    use crate::network::Initialiser;
+    use crate::network::{Initialiser, Kind, Network, Pool, Shape};
     use crate::tokens::Tokenizer;
+    use burn::tensor::Device;
 
+    const LENGTH: usize = 24;
     const SHAPE: Shape = Shape {
-        vocabulary: 261,
-        length: 24,
-        dim: 32,
-        heads: 4,
+        kind: Kind::Transformer,
+        input: [1, 1, LENGTH],
+        width: 0,
         depth: 2,
+        dim: 32,
+        pool: Pool::Mean,
+        vocabulary: 261,
     };
 
-    /// A network, its model, lines of different lengths, and the network's embeddings of them.
-    fn exported(seed: u64, mapped: bool) -> (Vec<u8>, Vec<u32>, Vec<f32>) {
+    /// The bytes of a model, lines of different lengths, and the network's embeddings of them.
+    fn exported(seed: u64, mapped: bool) -> (Vec<u8>, Vec<f32>, Vec<f32>) {
         let device = Device::flex();
         let mut init = Initialiser::new(stream(seed, 1, 0, 0), &device);
-        let mut network = Transformer::new(&mut init, SHAPE, &device);
+        let mut network = Network::new(&mut init, SHAPE, &device);
         if mapped {
             let map: Vec<f32> = (0..32 * 32).map(|i| (i % 7) as f32 / 7.0 - 0.4).collect();
             network = network.then_linear(&map, &device);
         }
         let tokenizer = Tokenizer::bytes();
         let text = "the quick brown fox jumps over the lazy dog";
-        let lines = (0..text.len()).map(|i| tokenizer.encode(&text[i..], SHAPE.length));
-        let ids: Vec<u32> = lines.flat_map(|ids| ids.expect("it encodes")).collect();
+        let lines = (0..text.len()).map(|i| tokenizer.encode(&text[i..], LENGTH));
+        let ids = lines.flat_map(|ids| ids.expect("it encodes"));
+        let ids: Vec<f32> = ids.map(|id| id as f32).collect();
         let json = tokenizer.json().expect("it is text");
         let metadata = [("headstart.tokenizer".to_string(), json)];
         let model = encode(&network, SHAPE, &metadata);
@@ -379,11 +300,8 @@ mod tests {
         let mut session = library.session(&model, 1).expect("it opens");
         let scale = expected.iter().fold(1.0f32, |a, v| a.max(v.abs()));
         for batch in BATCHES {
-            let input: Vec<i64> = ids[..batch * SHAPE.length]
-                .iter()
-                .map(|&i| i.into())
-                .collect();
-            let input = ort::value::Tensor::from_array((vec![batch, SHAPE.length], input));
+            let input: Vec<i64> = ids[..batch * LENGTH].iter().map(|&i| i as i64).collect();
+            let input = ort::value::Tensor::from_array((vec![batch, LENGTH], input));
             let input = input.expect("it is a tensor");
             let outputs = session
                 .run(ort::inputs!["input" => input])

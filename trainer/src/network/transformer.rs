@@ -238,6 +238,7 @@ pub fn ids(floats: Tensor<4>) -> Tensor<2, Int> {
 }
 
 /// Ids, one line of `length` after the other, as a tensor [N, T].
+#[cfg(test)]
 pub fn lines(ids: &[u32], length: usize, device: &Device) -> Tensor<2, Int> {
     let values: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
     let shape = [values.len() / length.max(1), length];

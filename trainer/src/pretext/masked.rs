@@ -1,10 +1,14 @@
 //! Masked modelling: parts of an item are hidden, and what was there is told from the embedding of
-//! the rest. Patches of pictures and of log-mel frames, spans of a sensor's window (of all of its
-//! channels at once, so that none gives the others away).
+//! the rest. Patches of pictures and of log-mel frames, value by value; spans of a sensor's window (of
+//! all of its channels at once, so that none gives the others away), by their spectra: when exactly a
+//! movement peaks is chance, and an embedding that has to tell it has no room for what movement it is.
 //!
 //! Sources: *BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding*, Devlin
 //! et al., 2019 (the way of learning); *Masked Autoencoders Are Scalable Vision Learners*, He et al.,
-//! 2022 (patches, and a loss on what is hidden alone).
+//! 2022 (patches, and a loss on what is hidden alone); *Masked Feature Prediction for Self-Supervised
+//! Visual Pre-Training*, Wei et al., 2022 (features in place of values).
+
+use std::f32::consts::TAU;
 
 use burn::tensor::Tensor;
 use rand::RngExt;
@@ -21,6 +25,8 @@ const HIDDEN: f32 = 0.5;
 const DECODER: usize = 256;
 /// Patches along a side; spans of a window.
 const PARTS: usize = 8;
+/// Frequencies of a span's spectrum, from 0 cycles in the span up.
+const BINS: usize = 9;
 
 /// See the file; of text, words are told from the states of their places ([`language`]).
 pub struct Masked;
@@ -33,10 +39,11 @@ impl Pretext for Masked {
                 ..Head::of(Vec::new())
             };
         }
-        Head::of(vec![Mlp::new(
-            init,
-            &[shape.dim, DECODER, source::size(source)],
-        )])
+        let told = match source.kind() {
+            Kind::Sensor => source.shape()[0] * PARTS * BINS,
+            _ => source::size(source),
+        };
+        Head::of(vec![Mlp::new(init, &[shape.dim, DECODER, told])])
     }
 
     fn prepare(&self, source: &dyn Source, picked: &[usize], draw: Draw) -> Prepared {
@@ -50,25 +57,27 @@ impl Pretext for Masked {
                 targets: Targets::Words(hidden),
             };
         }
-        let targets = source::single_views(source, picked, draw.views());
-        let mut inputs = targets.clone();
-        let mut counts = vec![0.0; targets.len()];
+        let views = source::single_views(source, picked, draw.views());
+        let (kind, shape) = (source.kind(), source.shape());
         let size = source::size(source).max(1);
-        inputs
-            .par_chunks_exact_mut(size)
-            .zip(counts.par_chunks_exact_mut(size))
-            .enumerate()
-            .for_each(|(i, (input, counts))| {
-                let hidden = mask(source.kind(), source.shape(), &mut draw.rng(i));
-                for ((v, count), hidden) in input.iter_mut().zip(counts).zip(hidden) {
-                    if hidden {
-                        (*v, *count) = (0.0, 1.0);
-                    }
+        let rows = views.par_chunks_exact(size).enumerate().map(|(i, view)| {
+            let hidden = hide(kind, &mut draw.rng(i));
+            let part = |at: usize| part(kind, shape, at);
+            let keep = |(at, &v): (usize, &f32)| if hidden[part(at)] { 0.0 } else { v };
+            let input: Vec<f32> = view.iter().enumerate().map(keep).collect();
+            let (target, counts): (Vec<f32>, Vec<f32>) = match kind {
+                Kind::Sensor => spectra(view, shape, &hidden).into_iter().unzip(),
+                _ => {
+                    let counts = (0..size).map(|at| f32::from(u8::from(hidden[part(at)])));
+                    (view.to_vec(), counts.collect())
                 }
-            });
+            };
+            (input, (target, counts))
+        });
+        let (inputs, targets): (Vec<_>, (Vec<_>, Vec<_>)) = rows.unzip();
         Prepared {
-            inputs,
-            targets: Targets::Values(targets, counts),
+            inputs: inputs.concat(),
+            targets: Targets::Values(targets.0.concat(), targets.1.concat()),
         }
     }
 
@@ -83,19 +92,49 @@ impl Pretext for Masked {
     }
 }
 
-/// What is hidden of an item.
-fn mask(kind: Kind, [channels, height, width]: [usize; 3], rng: &mut ChaCha8Rng) -> Vec<bool> {
-    let rows = if kind == Kind::Sensor { 1 } else { PARTS };
-    let mut parts = vec![false; rows * PARTS];
+/// Which parts of an item are hidden.
+fn hide(kind: Kind, rng: &mut ChaCha8Rng) -> Vec<bool> {
+    let mut parts = vec![false; rows(kind) * PARTS];
     let count = (HIDDEN * parts.len() as f32).round() as usize;
     let mut left: Vec<usize> = (0..parts.len()).collect();
     for _ in 0..count {
         let part = left.swap_remove(rng.random_range(0..left.len()));
         parts[part] = true;
     }
-    let of = |at: usize| {
-        let (y, x) = (at / width % height, at % width);
-        parts[y * rows / height * PARTS + x * PARTS / width]
-    };
-    (0..channels * height * width).map(of).collect()
+    parts
+}
+
+fn rows(kind: Kind) -> usize {
+    if kind == Kind::Sensor { 1 } else { PARTS }
+}
+
+/// The part that a value lies in.
+fn part(kind: Kind, [_, height, width]: [usize; 3], at: usize) -> usize {
+    let (y, x) = (at / width % height, at % width);
+    y * rows(kind) / height * PARTS + x * PARTS / width
+}
+
+/// Of each channel and span the size of each frequency, of 0 with its sign, as a part of the channel's
+/// RMS, and what it counts: 1 where the span is hidden and long enough to have the frequency.
+fn spectra(view: &[f32], [_, _, width]: [usize; 3], hidden: &[bool]) -> Vec<(f32, f32)> {
+    let mut all = Vec::new();
+    for channel in view.chunks_exact(width) {
+        for (span, &hidden) in hidden.iter().enumerate() {
+            let [from, to] = [span, span + 1].map(|s| (s * width).div_ceil(PARTS));
+            let values = &channel[from..to];
+            let length = values.len().max(1) as f32;
+            for bin in 0..BINS {
+                let (mut re, mut im) = (0.0, 0.0);
+                for (t, v) in values.iter().enumerate() {
+                    let (sin, cos) = (TAU * bin as f32 * t as f32 / length).sin_cos();
+                    re += v * cos;
+                    im += v * sin;
+                }
+                let size = if bin == 0 { re } else { re.hypot(im) } / length;
+                let counts = hidden && 2 * bin <= values.len();
+                all.push((size, f32::from(u8::from(counts))));
+            }
+        }
+    }
+    all
 }

@@ -11,10 +11,11 @@ use crate::error::Failure;
 use crate::items::{Items, Lines, Wanted};
 use crate::on_error::Skipped;
 use crate::source::picture::Pictures;
+use crate::source::same_label::SameLabel;
 use crate::source::sensor::{Cut, Windows};
 use crate::source::sound::Sounds;
 use crate::source::text::Texts;
-use crate::source::{Kind, Source};
+use crate::source::{Kind, Pairs, Source};
 use headstart::frontend::settings::Settings as FrontEnd;
 
 /// Data that is ready to train on.
@@ -34,11 +35,18 @@ pub fn open(args: &Args) -> Result<Opened, Failure> {
         Some(kind) => kind,
         None => detect(&args.data)?,
     };
-    match kind {
+    let opened = match kind {
         Kind::Sensor => sensor(args),
         Kind::Pictures => pictures(args),
         Kind::Sound => sound(args),
         Kind::Text => text(args),
+    }?;
+    match args.settings.pairs {
+        Some(Pairs::Label) => Ok(Opened {
+            source: Box::new(SameLabel::new(opened.source)?),
+            sha256: opened.sha256,
+        }),
+        _ => Ok(opened),
     }
 }
 
@@ -107,7 +115,7 @@ fn sensor(args: &Args) -> Result<Opened, Failure> {
 
 fn things(args: &Args, wanted: Wanted) -> Result<(Items, Vec<usize>), Failure> {
     let limit = args.limit.map_or(usize::MAX, |n| n as usize);
-    // Labels colour the report's map; training never asks for them.
+    // Labels colour the report's map; training asks for them with --pairs label alone.
     let items = match Items::has_labels(&args.data, wanted) {
         true => Items::open(&args.data, wanted, limit)?,
         false => Items::unlabelled(&args.data, wanted, limit)?,

@@ -9,7 +9,7 @@ use crate::network::{Kind as NetworkKind, Pool, Shape};
 use crate::pretext::{Mixture, Task};
 use crate::source::picture::PictureStrengths;
 use crate::source::sound::SoundSettings;
-use crate::source::{Batches, Kind, Source};
+use crate::source::{Batches, Kind, Pairs, Source};
 
 /// What takes the steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
@@ -78,6 +78,10 @@ pub struct Settings {
     #[arg(long, value_enum)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batches: Option<Batches>,
+    /// What the two views of a pair are of [default: item]
+    #[arg(long, value_enum)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairs: Option<Pairs>,
     /// What takes the steps [default: adamw]
     #[arg(long, value_enum)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -209,9 +213,11 @@ impl Settings {
             (Kind::Sound, names(serde_json::to_value(&self.sound)), &[]),
             (Kind::Text, Vec::new(), &OF_TEXT[..]),
         ];
+        let paired = self.pairs == Some(Pairs::Label);
         let foreign = |name: &str| {
             all.iter().any(|(of, names, more)| {
-                *of != kind && (more.contains(&name) || names.iter().any(|n| n == name))
+                let other = more.contains(&name) && !(paired && name == "whiten");
+                *of != kind && (other || names.iter().any(|n| n == name))
             })
         };
         let flag = |(key, value): (&String, &serde_json::Value)| {

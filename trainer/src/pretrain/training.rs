@@ -133,9 +133,7 @@ impl<'a> Training<'a> {
         let batch = settings.batch as usize;
         let order = source::order(source, settings.batches(), batch, settings.seed, 0);
         if order.is_empty() {
-            bail!(
-                "no group has the {batch} items of one batch: take a smaller --batch, or other --batches"
-            );
+            bail!("the data does not fill one batch of {batch}: take a smaller --batch");
         }
         let mut init = Initialiser::new(stream(settings.seed, purpose::WEIGHTS, 0, 0), &device);
         let encoder = Network::new(&mut init, shape, &device);
