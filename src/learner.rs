@@ -6,7 +6,12 @@ use crate::frontend::Signal;
 use crate::head::{Evidence, FitError, Head, Prediction};
 use crate::samples::{Samples, SamplesError};
 use crate::statistics::{Label, SampleId, SnapshotError, Statistics, StatisticsError};
+use crate::store::StoreError;
 use crate::stream::Stream;
+
+mod logged;
+
+pub use logged::WhenFull;
 
 /// Learns new classes from signals, and predicts.
 pub struct Learner<'a, E, H> {
@@ -34,6 +39,8 @@ pub enum LearnerError {
     Fit(FitError),
     /// The snapshot was refused.
     Snapshot(SnapshotError),
+    /// The log refused.
+    Store(StoreError),
     /// Samples and statistics must hold the same examples: both begin empty, and a snapshot has
     /// no samples.
     OutOfStep,
@@ -51,6 +58,7 @@ impl core::fmt::Display for LearnerError {
             LearnerError::Samples(e) => e.fmt(f),
             LearnerError::Fit(e) => e.fmt(f),
             LearnerError::Snapshot(e) => e.fmt(f),
+            LearnerError::Store(e) => e.fmt(f),
             LearnerError::OutOfStep => f.write_str(
                 "samples and statistics must hold the same examples: begin with both empty",
             ),
@@ -73,7 +81,7 @@ macro_rules! from {
         }
     )+};
 }
-from!(EmbedError => Embed, StatisticsError => Statistics, SamplesError => Samples, FitError => Fit, SnapshotError => Snapshot);
+from!(EmbedError => Embed, StatisticsError => Statistics, SamplesError => Samples, FitError => Fit, SnapshotError => Snapshot, StoreError => Store);
 
 impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
     /// Joins the parts. `embedding` is D long, or 2 D to make [`Learner::undo`] possible; statistics

@@ -23,7 +23,9 @@
 //! | [`learner`] | [`Learner`]: encoder + evidence + head, what a firmware author meets |
 //! | [`observe`] | learning without labels: what was seen since, what to ask about, and whether inputs drift |
 //! | [`stream`] | windows out of a running sensor, and detections out of predictions |
+//! | [`store`] | [`SampleLog`]: samples in flash, through any power cut |
 //! | [`digest`] | the SHA-256 that two machines compare |
+//! | `signed` | feature `signed`: packs and heads that only the holder of a key can have made |
 //! | `onnx` | features `tract` and `ort`, on Linux: the encoder's `.onnx` itself behind the same trait |
 //!
 //! ```no_run
@@ -74,7 +76,10 @@ pub mod pack;
 pub mod quantize;
 pub mod regression;
 pub mod samples;
+#[cfg(feature = "signed")]
+pub mod signed;
 pub mod statistics;
+pub mod store;
 pub mod stream;
 
 pub use embedding::Embedding;
@@ -88,4 +93,5 @@ pub use observe::Observations;
 pub use pack::{Artefact, EncoderPack};
 pub use regression::{NormalEquations, RegressionHead};
 pub use samples::Samples;
-pub use statistics::{Label, Statistics};
+pub use statistics::{Label, SampleId, Statistics};
+pub use store::SampleLog;

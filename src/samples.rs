@@ -147,6 +147,12 @@ impl<'a> Samples<'a> {
         Ok(())
     }
 
+    /// No examples, in memory that is wiped.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.fill(0);
+        self.count = 0;
+    }
+
     /// Class `old` is number `new` from now on, and those in between make room.
     pub(crate) fn class_moved(&mut self, old: usize, new: usize) {
         let size = self.dim + 2;

@@ -23,7 +23,7 @@ mod tests;
 use crate::embedding::Embedding;
 use crate::pack::Artefact;
 
-pub use snapshot::SnapshotError;
+pub use snapshot::{MAGIC, SnapshotError};
 
 /// A class's name, up to 16 bytes.
 pub type Label = heapless::String<16>;

@@ -257,3 +257,89 @@ fn a_class_of_the_gram_tier_goes_where_its_samples_are_kept() {
     let refused = learner.forget_class("row");
     assert_eq!(refused, Err(StatisticsError::SharedMoments.into()));
 }
+
+/// A learner with samples and a log in `flash`; what `run` does to both.
+fn logged<R>(
+    flash: &mut [u8],
+    run: impl FnOnce(
+        &mut Learner<'_, Plain, SoftmaxHead<'_>>,
+        &mut crate::SampleLog<'_, crate::store::RamFlash<'_>>,
+    ) -> R,
+) -> R {
+    use crate::store::{LogClass, RamFlash, SampleLog};
+    let mut memory = EMPTY;
+    let mut learner = softmax(&mut memory);
+    let mut classes = [LogClass::NONE; 3];
+    let mut buffer = [0; SampleLog::<RamFlash<'_>>::buffer_bytes(DIM)];
+    let range = 0..flash.len() as u32;
+    let flash = RamFlash(flash);
+    let statistics = learner.statistics();
+    let log = SampleLog::open_rewritable(flash, range, statistics, &mut classes, &mut buffer);
+    let mut log = log.unwrap();
+    learner.restore_from(&mut log).unwrap();
+    run(&mut learner, &mut log)
+}
+
+#[test]
+fn a_logged_learner_is_back_after_a_reset() {
+    let mut flash = [0xff; 4 * 1024];
+    let windows = [[9i16, 1, 0], [8, 2, 0], [0, 3, 9]];
+    let before = logged(&mut flash, |learner, log| {
+        let mut ids = [None; 3];
+        for (i, window) in windows.iter().enumerate() {
+            let label = if i < 2 { "row" } else { "curl" };
+            let id = learner.learn_in(log, WhenFull::Refuse, label, &window[..]);
+            ids[i] = Some(id.unwrap());
+        }
+        log.snapshot(learner.statistics()).unwrap();
+        learner.forget_in(log, ids[0].unwrap()).unwrap();
+        learner.forget_in(log, ids[0].unwrap()).unwrap_err();
+        learner.predict(&windows[1][..]).unwrap()
+    });
+    let after = logged(&mut flash, |learner, log| {
+        assert_eq!(log.len(), 2);
+        assert_eq!(learner.statistics().examples(), 2);
+        learner.predict(&windows[1][..]).unwrap()
+    });
+    assert_eq!(before, after, "to the bit");
+}
+
+#[test]
+fn a_full_log_does_as_it_was_told() {
+    // Samples are what is scarce here: the learner's buffer has room for six, the log for more.
+    let mut flash = [0xff; 3 * 1024];
+    logged(&mut flash, |learner, log| {
+        let window = |n: i16| [100, n, 0];
+        let mut oldest = None;
+        let full = loop {
+            let n = log.len() as i16;
+            match learner.learn_in(log, WhenFull::Refuse, "row", &window(n)[..]) {
+                Ok(id) => oldest = oldest.or(Some(id)),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(
+            full,
+            LearnerError::Samples(crate::samples::SamplesError::Full { capacity: 6 })
+        );
+        assert_eq!(
+            learner.statistics().examples(),
+            6,
+            "what was refused was not learnt"
+        );
+        assert_eq!(log.len(), 6);
+        let oldest = oldest.unwrap();
+        let id = learner.learn_in(log, WhenFull::DropOldest, "row", &window(70)[..]);
+        assert!(id.unwrap().0 > oldest.0);
+        assert!(learner.forget_in(log, oldest).is_err(), "it made room");
+        // Five lie close together, one apart: of the five one goes.
+        learner
+            .learn_in(log, WhenFull::DropMostAlike, "row", &window(40)[..])
+            .unwrap();
+        assert_eq!(log.len(), 6);
+        let mut apart = 0;
+        log.for_each(|_, _, e| apart += i32::from(e.values()[1] > 65))
+            .unwrap();
+        assert_eq!(apart, 1, "the odd one stays");
+    });
+}

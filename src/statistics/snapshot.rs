@@ -88,6 +88,12 @@ struct Checked<'b> {
     moments: &'b [u8],
 }
 
+/// What the first bytes say.
+struct SnapshotHead {
+    classes: usize,
+    learnt: u32,
+}
+
 impl Statistics<'_> {
     /// Bytes of a snapshot with `classes` classes of embeddings of length `dim`.
     pub const fn snapshot_bytes(dim: usize, classes: usize) -> usize {
@@ -102,35 +108,114 @@ impl Statistics<'_> {
     /// Writes all that was learnt and returns how many bytes that took. Where they are kept, two
     /// places in turn make a cut in between harmless: the checksum tells which one is whole.
     pub fn save(&self, out: &mut [u8]) -> Result<usize, SnapshotError> {
-        let needed = Self::snapshot_bytes(self.dim, self.classes) + 4 * self.gram.len();
+        let needed = self.saved_bytes();
         let out = out
             .get_mut(..needed)
             .ok_or(SnapshotError::BufferTooSmall { needed })?;
         let mut at = 0;
-        let mut put = |bytes: &[u8]| {
+        self.saved(|bytes| {
             out[at..at + bytes.len()].copy_from_slice(bytes);
             at += bytes.len();
+        });
+        Ok(needed)
+    }
+
+    /// Bytes that a snapshot takes now.
+    pub(crate) fn saved_bytes(&self) -> usize {
+        Self::snapshot_bytes(self.dim, self.classes) + 4 * self.gram.len()
+    }
+
+    /// Hands a snapshot over piece by piece.
+    pub(crate) fn saved(&self, mut put: impl FnMut(&[u8])) {
+        let mut crc = CRC.digest();
+        let mut put_counted = |bytes: &[u8]| {
+            crc.update(bytes);
+            put(bytes);
         };
-        put(&MAGIC);
-        put(&VERSION.to_le_bytes());
-        put(&[self.tier(), 0]);
-        put(&(self.dim as u16).to_le_bytes());
-        put(&(self.classes as u16).to_le_bytes());
-        put(&self.learnt.to_le_bytes());
-        put(&self.artefact);
+        put_counted(&MAGIC);
+        put_counted(&VERSION.to_le_bytes());
+        put_counted(&[self.tier(), 0]);
+        put_counted(&(self.dim as u16).to_le_bytes());
+        put_counted(&(self.classes as u16).to_le_bytes());
+        put_counted(&self.learnt.to_le_bytes());
+        put_counted(&self.artefact);
         for class in self.iter() {
             let mut label = [0; LABEL];
             label[..class.label.len()].copy_from_slice(class.label.as_bytes());
-            put(&label);
-            put(&class.count.to_le_bytes());
-            class.sums.iter().for_each(|sum| put(&sum.to_le_bytes()));
+            put_counted(&label);
+            put_counted(&class.count.to_le_bytes());
+            put_counted(bytemuck::cast_slice(class.sums));
         }
-        self.gram
-            .iter()
-            .for_each(|moment| put(&moment.to_le_bytes()));
-        let crc = CRC.checksum(&out[..needed - 4]);
-        out[needed - 4..].copy_from_slice(&crc.to_le_bytes());
-        Ok(needed)
+        put_counted(bytemuck::cast_slice(self.gram));
+        put(&crc.finalize().to_le_bytes());
+    }
+
+    /// No examples, in memory that is wiped.
+    pub(crate) fn clear(&mut self) {
+        self.gram.fill(0);
+        self.words.fill(0);
+        self.labels.iter_mut().for_each(|label| label.clear());
+        (self.classes, self.learnt) = (0, 0);
+    }
+
+    /// Takes over a snapshot that comes piece by piece: `next` fills what it is given. Where it is
+    /// refused the statistics are empty.
+    pub(crate) fn restore_pieces<E: From<SnapshotError>>(
+        &mut self,
+        next: impl FnMut(&mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.clear();
+        let loaded = self.load(next);
+        if loaded.is_err() {
+            self.clear();
+        }
+        loaded
+    }
+
+    fn load<E: From<SnapshotError>>(
+        &mut self,
+        mut next: impl FnMut(&mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut crc = CRC.digest();
+        let mut next_counted = |out: &mut [u8]| -> Result<(), E> {
+            next(out)?;
+            crc.update(out);
+            Ok(())
+        };
+        let mut head = [0; HEAD];
+        next_counted(&mut head)?;
+        let head = self.check_head(&head)?;
+        if head.classes > self.capacity() {
+            let needed = head.classes;
+            return Err(SnapshotError::TooManyClasses { needed }.into());
+        }
+        let stride = self.dim + 1;
+        let (mut last, mut examples) = (Label::new(), 0);
+        let rows = self.words.chunks_exact_mut(stride).zip(&mut *self.labels);
+        for (row, place) in rows.take(head.classes) {
+            let mut padded = [0; LABEL];
+            next_counted(&mut padded)?;
+            next_counted(bytemuck::cast_slice_mut(row))?;
+            let fits = can_be_learnt(row[0], row[1..].iter().copied());
+            match label(&padded).filter(|own| fits && *own > last) {
+                Some(own) => *place = own,
+                None => return Err(SnapshotError::Impossible.into()),
+            }
+            examples += i64::from(row[0]);
+            last = place.clone();
+        }
+        next_counted(bytemuck::cast_slice_mut(self.gram))?;
+        let expected = crc.finalize();
+        let mut stored = [0; 4];
+        next(&mut stored)?;
+        if u32::from_le_bytes(stored) != expected {
+            return Err(SnapshotError::Checksum.into());
+        }
+        if !can_be_moments(examples, self.gram.iter().copied()) {
+            return Err(SnapshotError::Impossible.into());
+        }
+        (self.classes, self.learnt) = (head.classes, head.learnt);
+        Ok(())
     }
 
     /// Replaces what was learnt by a snapshot; bytes behind its end do not matter. Everything is
@@ -142,11 +227,10 @@ impl Statistics<'_> {
             rows,
             moments,
         } = self.check(bytes)?;
+        self.clear();
         for (moment, value) in self.gram.iter_mut().zip(numbers(moments)) {
             *moment = value;
         }
-        self.words.fill(0);
-        self.labels.iter_mut().for_each(|label| label.clear());
         let stride = self.dim + 1;
         for (i, row) in rows.chunks_exact(LABEL + 4 * stride).enumerate() {
             if let (Some(label), Some(place)) = (label(row), self.labels.get_mut(i)) {
@@ -172,9 +256,32 @@ impl Statistics<'_> {
         }
     }
 
+    fn check_head(&self, head: &[u8; HEAD]) -> Result<SnapshotHead, SnapshotError> {
+        let short = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
+        if head[..8] != MAGIC {
+            return Err(SnapshotError::NotStatistics);
+        }
+        if short(8) != VERSION {
+            return Err(SnapshotError::Version { found: short(8) });
+        }
+        if head[20..] != self.artefact || usize::from(short(12)) != self.dim {
+            return Err(SnapshotError::OtherArtefact);
+        }
+        if !matches!(head[10..12], [TIER_MEANS | TIER_GRAM, 0]) {
+            return Err(SnapshotError::Impossible);
+        }
+        if head[10] != self.tier() {
+            return Err(SnapshotError::OtherTier);
+        }
+        Ok(SnapshotHead {
+            classes: short(14).into(),
+            learnt: u32::from_le_bytes([head[16], head[17], head[18], head[19]]),
+        })
+    }
+
     fn check<'b>(&self, bytes: &'b [u8]) -> Result<Checked<'b>, SnapshotError> {
         let (head, rest) = bytes
-            .split_at_checked(HEAD)
+            .split_first_chunk::<HEAD>()
             .ok_or(SnapshotError::NotStatistics)?;
         let short = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
         if head[..8] != MAGIC {
@@ -199,20 +306,11 @@ impl Statistics<'_> {
         if CRC.checksum(&bytes[..bytes.len() - end.len()]) != u32::from_le_bytes(*stored) {
             return Err(SnapshotError::Checksum);
         }
-        if head[20..] != self.artefact || dim != self.dim {
-            return Err(SnapshotError::OtherArtefact);
-        }
-        if !matches!(head[10..12], [TIER_MEANS | TIER_GRAM, 0]) {
-            return Err(SnapshotError::Impossible);
-        }
-        if head[10] != self.tier() {
-            return Err(SnapshotError::OtherTier);
-        }
+        let SnapshotHead { classes, learnt } = self.check_head(head)?;
         if classes > self.capacity() {
             return Err(SnapshotError::TooManyClasses { needed: classes });
         }
         self.check_numbers(rows, moments)?;
-        let learnt = u32::from_le_bytes([head[16], head[17], head[18], head[19]]);
         Ok(Checked {
             classes,
             learnt,
@@ -229,25 +327,30 @@ impl Statistics<'_> {
                 .filter(|l| *l > last)
                 .ok_or(SnapshotError::Impossible)?;
             let count = numbers(&row[LABEL..]).next().unwrap_or(0);
-            let possible = |sum: i32| sum.unsigned_abs() <= LARGEST * count as u32;
-            let fits =
-                (1..=MAX_COUNT).contains(&count) && numbers(&row[LABEL..]).skip(1).all(possible);
-            if !fits {
+            if !can_be_learnt(count, numbers(&row[LABEL..]).skip(1)) {
                 return Err(SnapshotError::Impossible);
             }
             examples += i64::from(count);
             last = label;
         }
-        let largest = examples * i64::from(LARGEST).pow(2);
-        let possible = |moment: i32| i64::from(moment).abs() <= largest;
-        if moments.is_empty()
-            || examples <= i64::from(MAX_GRAM_COUNT) && numbers(moments).all(possible)
-        {
-            Ok(())
-        } else {
-            Err(SnapshotError::Impossible)
+        match can_be_moments(examples, numbers(moments)) {
+            true => Ok(()),
+            false => Err(SnapshotError::Impossible),
         }
     }
+}
+
+/// Whether so many examples can have these sums.
+fn can_be_learnt(count: i32, mut sums: impl Iterator<Item = i32>) -> bool {
+    (1..=MAX_COUNT).contains(&count) && sums.all(|sum| sum.unsigned_abs() <= LARGEST * count as u32)
+}
+
+/// Whether so many examples can have these second moments; there are none in the means tier.
+fn can_be_moments(examples: i64, moments: impl Iterator<Item = i32>) -> bool {
+    let largest = examples * i64::from(LARGEST).pow(2);
+    let mut moments = moments.peekable();
+    moments.peek().is_none()
+        || examples <= i64::from(MAX_GRAM_COUNT) && moments.all(|m| i64::from(m).abs() <= largest)
 }
 
 /// The row's name; padded with zeros.

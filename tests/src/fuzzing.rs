@@ -180,3 +180,161 @@ fn apart(pack: &EncoderPack<'_>) -> Aligned {
     apart.reseal();
     apart
 }
+
+/// D of the logs that are fuzzed.
+const D: usize = 16;
+
+/// The fuzzer's bytes as flash, in pages of 256, with checksums that match: what opens is used, and opens
+/// again. True where it opened.
+pub fn log(data: &[u8]) -> bool {
+    const SLOT: usize = 28;
+    let Some((&[flags, worn], data)) = data.split_first_chunk() else {
+        return false;
+    };
+    let mut flash = Small {
+        bytes: vec![0xff; 8 * 256],
+        worn: usize::from(worn) % 16,
+    };
+    let length = data.len().min(flash.bytes.len());
+    flash.bytes[..length].copy_from_slice(&data[..length]);
+    let seal = |bytes: &mut [u8]| {
+        let end = bytes.len() - 4;
+        let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&bytes[..end]);
+        bytes[end..].copy_from_slice(&crc.to_le_bytes());
+    };
+    if flags & 1 != 0 {
+        for page in flash.bytes.chunks_exact_mut(256) {
+            let (header, slots) = page.split_at_mut(64);
+            if header[0] == b'H' {
+                header[..8].copy_from_slice(b"HSLOG\r\n\0");
+                header[8..12].copy_from_slice(&[1, 0, D as u8, 0]);
+                header[20..60].fill(0);
+                seal(header);
+            }
+            for slot in slots.chunks_exact_mut(SLOT) {
+                if b"SNPLMOFC".contains(&slot[0]) {
+                    seal(slot);
+                }
+            }
+        }
+    }
+    let opened = use_log(&mut flash, flags & 2 != 0, true);
+    use_log(&mut flash, flags & 2 != 0, false);
+    opened
+}
+
+/// Opens the log, and changes it where `change` says so. False where it did not open, or wants to be
+/// opened again.
+fn use_log(flash: &mut Small, rewritable: bool, change: bool) -> bool {
+    use headstart::store::{LogClass, StoreError};
+    use headstart::{Embedding, Label, SampleId, SampleLog, Statistics};
+    let mut words = [0; Statistics::words(D, 4)];
+    let mut labels = [const { Label::new() }; 4];
+    let statistics = Statistics::new(D, [0; 32], &mut words, &mut labels);
+    let mut statistics = statistics.expect("the buffers are long enough");
+    let mut classes = [LogClass::NONE; 4];
+    let mut buffer = [0; SampleLog::<&mut Small>::buffer_bytes(D)];
+    let range = 0..flash.bytes.len() as u32;
+    let log = match rewritable {
+        true => SampleLog::open_rewritable(flash, range, &statistics, &mut classes, &mut buffer),
+        false => SampleLog::open(flash, range, &statistics, &mut classes, &mut buffer),
+    };
+    let Ok(mut log) = log else {
+        return false;
+    };
+    let _ = log.restore(&mut statistics);
+    let mut failed = Vec::new();
+    if change {
+        let e = Embedding::new(&[1; D]).expect("not zero");
+        let learnt = log.learn("row", e);
+        let last = learnt.unwrap_or(SampleId(3));
+        failed.extend(learnt.err());
+        failed.extend(log.rename("row", "curl").err());
+        failed.extend(log.forget(last).err());
+        failed.extend(log.forget_class("press").err());
+    }
+    let mut sum = 0;
+    let visited = log.for_each(|id, label, e| {
+        sum += id.0 as usize % 7 + label.len() + e.dim();
+    });
+    let again = |e: &StoreError| matches!(e, StoreError::Reopen | StoreError::Worn);
+    visited.is_ok() && !failed.iter().any(again)
+}
+
+/// Pages of 256 bytes, of which one does not erase.
+struct Small {
+    bytes: Vec<u8>,
+    worn: usize,
+}
+
+impl embedded_storage::nor_flash::ErrorType for Small {
+    type Error = core::convert::Infallible;
+}
+
+impl embedded_storage::nor_flash::ReadNorFlash for Small {
+    const READ_SIZE: usize = 1;
+    fn read(&mut self, offset: u32, out: &mut [u8]) -> Result<(), Self::Error> {
+        out.copy_from_slice(&self.bytes[offset as usize..][..out.len()]);
+        Ok(())
+    }
+    fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl embedded_storage::nor_flash::NorFlash for Small {
+    const WRITE_SIZE: usize = 4;
+    const ERASE_SIZE: usize = 256;
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), Self::Error> {
+        if from as usize / 256 != self.worn {
+            self.bytes[from as usize..to as usize].fill(0xff);
+        }
+        Ok(())
+    }
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
+        let own = &mut self.bytes[offset as usize..][..bytes.len()];
+        own.iter_mut().zip(bytes).for_each(|(own, new)| *own &= new);
+        Ok(())
+    }
+}
+
+impl embedded_storage::nor_flash::MultiwriteNorFlash for Small {}
+
+/// The fuzzer's bytes as a snapshot of statistics, sealed: what is taken over is saved as the same
+/// bytes. True where it was taken over.
+pub fn snapshot(data: &[u8]) -> bool {
+    use headstart::{Embedding, Label, Statistics};
+    const DIM: usize = 4;
+    let mut bytes = data.to_vec();
+    if bytes.len() > 56 && data[0] & 1 == 0 {
+        bytes[..10].copy_from_slice(b"HSSTAT\r\n\x01\0");
+        bytes[11] = 0;
+        bytes[12..14].copy_from_slice(&[DIM as u8, 0]);
+        bytes[20..52].fill(0);
+        let end = bytes.len() - 4;
+        let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&bytes[..end]);
+        bytes[end..].copy_from_slice(&crc.to_le_bytes());
+    }
+    let mut words = [0; Statistics::gram_words(DIM, 6)];
+    let mut labels = [const { Label::new() }; 6];
+    let gram = bytes.get(10) == Some(&2);
+    let statistics = match gram {
+        true => Statistics::with_gram(DIM, [0; 32], &mut words, &mut labels),
+        false => Statistics::new(DIM, [0; 32], &mut words, &mut labels),
+    };
+    let Ok(mut statistics) = statistics else {
+        return false;
+    };
+    if statistics.restore(&bytes).is_err() {
+        return false;
+    }
+    let mut out = vec![0; bytes.len()];
+    let length = statistics.save(&mut out).expect("as long as what was read");
+    assert_eq!(out[..length], bytes[..length]);
+    if let Ok(e) = Embedding::new(&[127, -127, 5, 0]) {
+        let _ = statistics.learn("new", e);
+        let _ = statistics.forget("new", e);
+        let _ = statistics.rename("new", "newer");
+    }
+    true
+}

@@ -1,5 +1,6 @@
 //! What the contract tests share.
 
+pub mod bad_flash;
 pub mod fuzzing;
 pub mod small_pack;
 

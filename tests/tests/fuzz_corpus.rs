@@ -41,3 +41,15 @@ fn tables_of_small_packs() {
     let (files, ran) = replay("pack_tables", fuzzing::tables);
     assert!(files > 100 && ran > 50, "{ran} of {files}");
 }
+
+#[test]
+fn flash_as_a_log() {
+    let (files, ran) = replay("log", fuzzing::log);
+    assert!(files > 20 && ran > 10, "{ran} of {files}");
+}
+
+#[test]
+fn snapshots_of_statistics() {
+    let (files, ran) = replay("snapshot", fuzzing::snapshot);
+    assert!(files > 5 && ran > 2, "{ran} of {files}");
+}

@@ -165,8 +165,10 @@ impl From<LearnerError> for Status {
             LearnerError::Snapshot(e) => e.into(),
             LearnerError::NothingLearnt => Status::NothingLearnt,
             LearnerError::NothingToUndo => Status::NothingToUndo,
-            // No samples are kept.
-            LearnerError::Samples(_) | LearnerError::OutOfStep => Status::Internal,
+            // No samples are kept, and no log.
+            LearnerError::Samples(_) | LearnerError::Store(_) | LearnerError::OutOfStep => {
+                Status::Internal
+            }
         }
     }
 }
