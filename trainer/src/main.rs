@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use headstart_trainer::error::Outcome;
 use headstart_trainer::{
-    background, bench, embed, evaluate, import, inspect, pack, pretrain, study,
+    background, bench, embed, evaluate, head, import, inspect, pack, pretrain, sign, study,
 };
 
 /// Pretrain once. Teach it anywhere.
@@ -27,6 +27,10 @@ enum Command {
     Embed(embed::Args),
     Inspect(inspect::Args),
     Bench(bench::Args),
+    Head(head::Args),
+    Keygen(sign::KeygenArgs),
+    Sign(sign::SignArgs),
+    Verify(sign::VerifyArgs),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +44,10 @@ fn main() -> ExitCode {
         Command::Embed(args) => embed::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Head(args) => head::run(args),
+        Command::Keygen(args) => sign::keygen(args),
+        Command::Sign(args) => sign::sign(args),
+        Command::Verify(args) => sign::verify(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
