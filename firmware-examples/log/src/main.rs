@@ -176,8 +176,16 @@ mod board {
             spent += counter.count().wrapping_sub(from);
             statistics.learn(label(n), e).map_err(|_| "learning")?;
         }
-        let _ = writeln!(out, "a sample: {} bytes of flash", SampleLog::<Flash>::sample_bytes(D));
-        let _ = writeln!(out, "a page's header: {} bytes", SampleLog::<Flash>::header_bytes());
+        let _ = writeln!(
+            out,
+            "a sample: {} bytes of flash",
+            SampleLog::<Flash>::sample_bytes(D)
+        );
+        let _ = writeln!(
+            out,
+            "a page's header: {} bytes",
+            SampleLog::<Flash>::header_bytes()
+        );
         let slot = SampleLog::<Flash>::sample_bytes(D);
         let parts = Statistics::gram_snapshot_bytes(D, CLASSES).div_ceil(slot - 12);
         let _ = writeln!(out, "a snapshot: {} bytes", parts * slot);
@@ -185,7 +193,12 @@ mod board {
 
         let from = counter.count();
         log.snapshot(&statistics).map_err(|_| "the snapshot")?;
-        report(out, "snapshot", counter.count().wrapping_sub(from), 20_000_000)?;
+        report(
+            out,
+            "snapshot",
+            counter.count().wrapping_sub(from),
+            20_000_000,
+        )?;
         for n in SAMPLES..SAMPLES + 5 {
             let values = values(n);
             let e = Embedding::new(&values).map_err(|_| "a sample of zeros")?;
@@ -234,11 +247,21 @@ mod board {
         let opened = counter.count();
         log.restore(&mut statistics).map_err(|_| "restoring")?;
         let restored = counter.count();
-        let _ = writeln!(out, "{} samples, {} slots damaged", log.len(), log.found().damaged);
+        let _ = writeln!(
+            out,
+            "{} samples, {} slots damaged",
+            log.len(),
+            log.found().damaged
+        );
         same(&statistics, &expected)?;
         let _ = writeln!(out, "the learner is back, to the bit");
-        report(out, "boot: open", opened.wrapping_sub(from), 3_000_000)?;
-        report(out, "boot: restore", restored.wrapping_sub(opened), 3_000_000)?;
+        report(out, "opening at boot", opened.wrapping_sub(from), 3_000_000)?;
+        report(
+            out,
+            "restoring at boot",
+            restored.wrapping_sub(opened),
+            3_000_000,
+        )?;
         report(out, "boot", restored.wrapping_sub(from), 3_000_000)?;
 
         let from = counter.count();
@@ -246,12 +269,22 @@ mod board {
         let mut values = [0; D];
         let label = log.read(gone, &mut values).map_err(|_| "reading")?;
         log.forget(gone).map_err(|_| "forgetting")?;
-        report(out, "forget, with the snapshot", counter.count().wrapping_sub(from), 20_000_000)?;
+        report(
+            out,
+            "forget, with the snapshot",
+            counter.count().wrapping_sub(from),
+            20_000_000,
+        )?;
         let e = Embedding::new(&values).map_err(|_| "a sample of zeros")?;
         expected.forget(&label, e).map_err(|_| "forgetting")?;
         let from = counter.count();
         log.restore(&mut statistics).map_err(|_| "restoring")?;
-        report(out, "restore without a snapshot", counter.count().wrapping_sub(from), 50_000_000)?;
+        report(
+            out,
+            "restore without a snapshot",
+            counter.count().wrapping_sub(from),
+            50_000_000,
+        )?;
         same(&statistics, &expected)
     }
 
@@ -261,7 +294,11 @@ mod board {
         for (a, b) in classes {
             equal &= a.label == b.label && a.count == b.count && a.sums == b.sums;
         }
-        if equal { Ok(()) } else { Err("the learner is another one") }
+        if equal {
+            Ok(())
+        } else {
+            Err("the learner is another one")
+        }
     }
 
     fn signature(
@@ -276,8 +313,14 @@ mod board {
         message[at..].copy_from_slice(&key.trailer(Content::Pack, 3));
         end.copy_from_slice(&secret.sign(message).to_bytes());
         let from = counter.count();
-        key.check(Content::Pack, file, 3).map_err(|_| "an honest file")?;
-        report(out, "signature of 64 KiB", counter.count().wrapping_sub(from), 100_000_000)?;
+        key.check(Content::Pack, file, 3)
+            .map_err(|_| "an honest file")?;
+        report(
+            out,
+            "signature of 64 KiB",
+            counter.count().wrapping_sub(from),
+            100_000_000,
+        )?;
         file[1234] ^= 8;
         match key.check(Content::Pack, file, 3) {
             Err(headstart::signed::SignedError::Altered) => Ok(()),
@@ -288,7 +331,11 @@ mod board {
     /// Prints a cost, and holds it against the limit.
     fn report(out: &mut impl core::fmt::Write, what: &str, cost: u32, limit: u32) -> Done {
         let _ = writeln!(out, "{what}: {cost} instructions");
-        if cost <= limit { Ok(()) } else { Err("over the limit") }
+        if cost <= limit {
+            Ok(())
+        } else {
+            Err("over the limit")
+        }
     }
 
     #[panic_handler]

@@ -138,3 +138,28 @@ fn spectra(view: &[f32], [_, _, width]: [usize; 3], hidden: &[bool]) -> Vec<(f32
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A window whose every span holds two whole cycles of a sine of amplitude 1, around 3.
+    #[test]
+    fn a_sine_is_one_line_wherever_it_begins() {
+        for phase in [0.0, 0.7] {
+            let view: Vec<f32> = (0..128)
+                .map(|t| 3.0 + (TAU * 2.0 * t as f32 / 16.0 + phase).sin())
+                .collect();
+            let mut hidden = [false; PARTS];
+            hidden[5] = true;
+            let told = spectra(&view, [1, 1, 128], &hidden);
+            assert_eq!(told.len(), PARTS * BINS);
+            for (at, (size, counts)) in told.into_iter().enumerate() {
+                let (span, bin) = (at / BINS, at % BINS);
+                let wanted = [3.0, 0.0, 0.5].get(bin).copied().unwrap_or(0.0);
+                assert!((size - wanted).abs() < 1e-5, "{span} {bin}: {size}");
+                assert_eq!(counts, f32::from(u8::from(span == 5)));
+            }
+        }
+    }
+}

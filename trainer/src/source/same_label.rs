@@ -124,3 +124,66 @@ impl Source for SameLabel {
         self.of.frontend()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Twelve items; a view is the item's number. Item 11 is alone with its label.
+    struct Numbers(bool);
+
+    impl Source for Numbers {
+        fn kind(&self) -> Kind {
+            Kind::Pictures
+        }
+        fn shape(&self) -> [usize; 3] {
+            [1, 1, 1]
+        }
+        fn len(&self) -> usize {
+            12
+        }
+        fn plain(&self, i: usize, out: &mut [f32]) {
+            out.fill(i as f32);
+        }
+        fn view(&self, i: usize, _: bool, _: ChaCha8Rng, _: ChaCha8Rng, out: &mut [f32]) {
+            self.plain(i, out);
+        }
+        fn group(&self, _: usize) -> u32 {
+            0
+        }
+        fn class(&self, i: usize) -> Option<usize> {
+            self.0.then_some(if i == 11 { 7 } else { i % 3 })
+        }
+        fn labels(&self) -> &[String] {
+            &[]
+        }
+        fn frontend(&self) -> Option<FrontEnd> {
+            None
+        }
+    }
+
+    #[test]
+    fn second_views_are_of_others_with_the_label() {
+        let source = SameLabel::new(Box::new(Numbers(true))).expect("everything has a label");
+        let picked: Vec<usize> = (0..12).collect();
+        let mut others = std::collections::BTreeSet::new();
+        for step in 0..40 {
+            let views = super::super::views(&source, &picked, [1, 2, step]);
+            let (first, second) = views.split_at(12);
+            for (i, (&first, &second)) in first.iter().zip(second).enumerate() {
+                assert_eq!(first as usize, i);
+                let other = second as usize;
+                assert_eq!(source.class(other), source.class(i));
+                assert_eq!(other == i, i == 11, "an item alone is its own pair");
+                others.insert((i, other));
+            }
+        }
+        // Items of labels 0 and 1 have three others, those of label 2 two; one is alone.
+        assert_eq!(others.len(), 4 * 3 + 4 * 3 + 3 * 2 + 1);
+    }
+
+    #[test]
+    fn data_without_labels_is_refused() {
+        assert!(SameLabel::new(Box::new(Numbers(false))).is_err());
+    }
+}
