@@ -226,7 +226,7 @@ impl<'a, F: NorFlash> SampleLog<'a, F> {
         Self::new(flash, range, statistics, classes, buffer, false)?.recover()
     }
 
-    /// Erases the range, whatever is in it, and begins a log.
+    /// Erases the range, whatever is in it, and gives the flash back to be opened.
     ///
     /// # Errors
     /// The flash fails, or is smaller than a log.

@@ -1,4 +1,8 @@
 //! A learner whose examples are in flash too.
+//!
+//! What is done through these methods is done to both. [`Learner::relabel`], [`Learner::rename`],
+//! [`Learner::forget`] and [`Learner::forget_class`] know of no log: the log has its own
+//! [`SampleLog::rename`] and [`SampleLog::forget_class`], to be called beside them.
 
 use embedded_storage::nor_flash::NorFlash;
 
@@ -64,6 +68,8 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
         if kept.is_err() {
             self.forget_embedded(label)?;
         }
+        // Undoing would be in memory alone: what is in the log is forgotten by its number.
+        self.last_label = None;
         Ok(kept?)
     }
 

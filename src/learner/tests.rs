@@ -267,8 +267,12 @@ fn logged<R>(
     ) -> R,
 ) -> R {
     use crate::store::{LogClass, RamFlash, SampleLog};
-    let mut memory = EMPTY;
-    let mut learner = softmax(&mut memory);
+    let (mut memory, mut embedding) = (EMPTY, [0; 2 * DIM]);
+    let statistics = Statistics::new(DIM, [3; 32], &mut memory.words, &mut memory.labels).unwrap();
+    let head = SoftmaxHead::new(None, &mut memory.weights);
+    let learner = Learner::new(Plain, statistics, head, &mut embedding).unwrap();
+    let samples = Samples::new(DIM, &mut memory.samples);
+    let mut learner = learner.with_samples(samples).unwrap();
     let mut classes = [LogClass::NONE; 3];
     let mut buffer = [0; SampleLog::<RamFlash<'_>>::buffer_bytes(DIM)];
     let range = 0..flash.len() as u32;
@@ -291,6 +295,11 @@ fn a_logged_learner_is_back_after_a_reset() {
             let id = learner.learn_in(log, WhenFull::Refuse, label, &window[..]);
             ids[i] = Some(id.unwrap());
         }
+        assert_eq!(
+            learner.undo(),
+            Err(LearnerError::NothingToUndo),
+            "the log would keep it"
+        );
         log.snapshot(learner.statistics()).unwrap();
         learner.forget_in(log, ids[0].unwrap()).unwrap();
         learner.forget_in(log, ids[0].unwrap()).unwrap_err();

@@ -122,7 +122,11 @@ impl Head {
         let (gram, dim) = (bytes[10] == 2, usize::from(field(12)));
         let mut artefact = [0; 32];
         artefact.copy_from_slice(&bytes[20..52]);
-        let least = Statistics::snapshot_bytes(dim, field(14).into());
+        // Memory is taken for no more than the file itself holds.
+        let least = match gram {
+            true => Statistics::gram_snapshot_bytes(dim, field(14).into()),
+            false => Statistics::snapshot_bytes(dim, field(14).into()),
+        };
         ensure!(bytes.len() >= least, "it is cut short");
         let mut labels = vec![Label::new(); field(14).into()];
         let mut words = match gram {
@@ -442,9 +446,10 @@ impl std::fmt::Display for Privacy {
     }
 }
 
-/// The largest L2 norm of an embedding: 127, and half a step in each of D values.
+/// The largest L2 norm of an embedding: 127, a whole root in the division instead of the exact one
+/// (below 1), and half a step in each of D values.
 fn largest_norm(dim: usize) -> f64 {
-    127.0 + (dim as f64).sqrt() / 2.0
+    128.0 + (dim as f64).sqrt() / 2.0
 }
 
 /// Adds noise to everything. Counts, sums and moments each get an equal share of the privacy that is
@@ -465,10 +470,12 @@ fn hide(
         blocks.push(("moments", norm * norm));
     }
     let each = noise::rho(epsilon, delta) / blocks.len() as f64;
-    let noises: Vec<DiscreteGaussian> = blocks
+    let noises: Option<Vec<DiscreteGaussian>> = blocks
         .iter()
         .map(|(_, sensitivity)| DiscreteGaussian::new(sensitivity / (2.0 * each).sqrt()))
         .collect();
+    let noises = noises
+        .context("so much noise can't be drawn: take a larger --epsilon, or a smaller --clip")?;
     let mut key = [0; 32];
     match seed {
         Some(seed) => key[..8].copy_from_slice(&seed.to_le_bytes()),
@@ -569,6 +576,22 @@ mod tests {
             assert_eq!(privacy.blocks.len(), 2);
             noisy.bytes().expect("a device takes it");
         }
+    }
+
+    #[test]
+    fn a_short_file_that_claims_much_is_refused_before_memory_is_taken() {
+        let mut short = device(&samples(3));
+        short[12..14].copy_from_slice(&u16::MAX.to_le_bytes());
+        short[14..16].copy_from_slice(&0u16.to_le_bytes());
+        let refused = Head::parse(&short).expect_err("its moments would be 8 GB");
+        assert_eq!(refused.to_string(), "it is cut short");
+    }
+
+    #[test]
+    fn noise_that_cannot_be_drawn_is_refused() {
+        let mut head = Head::parse(&device(&samples(3))).expect("a head");
+        assert!(hide(&mut head.clone(), 1e-6, 1e-6, None, Some(1)).is_err());
+        hide(&mut head, 0.01, 1e-6, None, Some(1)).expect("moments of 0.01 are in range");
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub use training::{Keeping, Trained, Training, Weighted};
 ///
 /// The network learns a task that is made from the data itself (--pretext). The default is a
 /// contrast: two augmented views of each item find each other among all others (SimCLR). Labels in
-/// the data are not looked at. Writes an ONNX file with everything that a device needs.
+/// the data are not looked at, unless --pairs asks for them. Writes an ONNX file with everything that
+/// a device needs.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     args_override_self = true,

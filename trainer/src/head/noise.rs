@@ -14,20 +14,29 @@ pub struct DiscreteGaussian {
     scale: u128,
 }
 
+/// The largest sigma: beyond it the fractions that coins are tossed with do not fit 128 bits.
+const LARGEST: f64 = 268_435_456.0;
+/// From here on sigma is whole, below it is in 1,024ths: for the same reason.
+const WHOLE: f64 = 65_536.0;
+
 impl DiscreteGaussian {
-    /// `sigma` is rounded up to a 1,024th; it is at most 2^28.
-    pub fn new(sigma: f64) -> Self {
-        let parts = (sigma.clamp(0.0, 268_435_456.0) * 1024.0).ceil() as u128;
-        let parts = parts.max(1);
-        DiscreteGaussian {
-            variance: [parts * parts, 1024 * 1024],
-            scale: parts / 1024 + 1,
+    /// `sigma` is rounded up, never down: to a 1,024th, from 2^16 on to a whole number. `None` above 2^28,
+    /// where less noise than was asked for would be the alternative.
+    pub fn new(sigma: f64) -> Option<Self> {
+        if !(sigma > 0.0 && sigma <= LARGEST) {
+            return None;
         }
+        let parts: u128 = if sigma < WHOLE { 1024 } else { 1 };
+        let size = (sigma * parts as f64).ceil() as u128;
+        Some(DiscreteGaussian {
+            variance: [size * size, parts * parts],
+            scale: size / parts + 1,
+        })
     }
 
     /// The standard deviation's parameter as it is used.
     pub fn sigma(&self) -> f64 {
-        (self.variance[0] as f64).sqrt() / 1024.0
+        (self.variance[0] as f64 / self.variance[1] as f64).sqrt()
     }
 
     /// One draw.
@@ -106,7 +115,7 @@ mod tests {
     #[test]
     fn draws_have_the_probabilities_of_the_formula() {
         for (sigma, limit) in [(0.8, 2), (3.0, 9), (17.3, 45)] {
-            let noise = DiscreteGaussian::new(sigma);
+            let noise = DiscreteGaussian::new(sigma).expect("in range");
             let mut rng = stream(1, 99, sigma.to_bits(), 0);
             let draws = 200_000;
             let mut counts = vec![0u32; 2 * limit + 3];
@@ -144,13 +153,31 @@ mod tests {
         }
     }
 
+    /// Moments of a small epsilon want noise of millions: as wide as asked for, and refused where it
+    /// can't be.
+    #[test]
+    fn wide_noise_is_as_wide_as_asked_for() {
+        for sigma in [65_535.5, 65_536.0, 2e7, LARGEST] {
+            let noise = DiscreteGaussian::new(sigma).expect("in range");
+            assert!(noise.sigma() >= sigma);
+            let mut rng = stream(3, 99, sigma.to_bits(), 0);
+            let squares = (0..4000).map(|_| (noise.draw(&mut rng) as f64 / sigma).powi(2));
+            // Four standard errors of a variance over 4,000 draws.
+            let variance = squares.sum::<f64>() / 4000.0;
+            assert!((variance - 1.0).abs() < 0.09, "sigma {sigma}: {variance}");
+        }
+        for sigma in [0.0, -1.0, f64::NAN, f64::INFINITY, 2.0 * LARGEST] {
+            assert!(DiscreteGaussian::new(sigma).is_none(), "{sigma}");
+        }
+    }
+
     /// What an attacker who sees one noisy count can be sure of, from a million draws with and a million
     /// without one sample: the 95 % lower bound of epsilon must not be above what is stated.
     #[test]
     fn an_audit_finds_no_more_than_epsilon() {
         let (epsilon, delta): (f64, f64) = (1.0, 1e-5);
         let sigma = (0.5 / rho(epsilon, delta)).sqrt();
-        let noise = DiscreteGaussian::new(sigma);
+        let noise = DiscreteGaussian::new(sigma).expect("in range");
         let draws = 1_000_000u32;
         let mut counts = [[0u32; 2]; 41];
         for (world, shift) in [(0, 0), (1, 1)] {
