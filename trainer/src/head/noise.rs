@@ -161,10 +161,14 @@ mod tests {
             let noise = DiscreteGaussian::new(sigma).expect("in range");
             assert!(noise.sigma() >= sigma);
             let mut rng = stream(3, 99, sigma.to_bits(), 0);
-            let squares = (0..4000).map(|_| (noise.draw(&mut rng) as f64 / sigma).powi(2));
-            // Four standard errors of a variance over 4,000 draws.
-            let variance = squares.sum::<f64>() / 4000.0;
+            let draws: Vec<f64> = (0..4000)
+                .map(|_| noise.draw(&mut rng) as f64 / sigma)
+                .collect();
+            // Four standard errors of the variance, and of the share within half a sigma.
+            let variance = draws.iter().map(|z| z * z).sum::<f64>() / 4000.0;
             assert!((variance - 1.0).abs() < 0.09, "sigma {sigma}: {variance}");
+            let near = draws.iter().filter(|z| z.abs() < 0.5).count() as f64 / 4000.0;
+            assert!((near - 0.383).abs() < 0.031, "sigma {sigma}: {near}");
         }
         for sigma in [0.0, -1.0, f64::NAN, f64::INFINITY, 2.0 * LARGEST] {
             assert!(DiscreteGaussian::new(sigma).is_none(), "{sigma}");
