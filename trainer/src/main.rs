@@ -8,6 +8,9 @@ use headstart_trainer::{
     background, bench, embed, evaluate, head, import, inspect, pack, pretrain, sign, study,
 };
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Pretrain once. Teach it anywhere.
 #[derive(Parser)]
 #[command(version, about)]

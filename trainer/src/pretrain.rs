@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod data;
+pub mod halves;
 mod lars;
 mod loader;
 mod progress;
@@ -421,7 +422,7 @@ fn command(args: &Args, settings: &Settings, kind: source::Kind) -> String {
     let flags = settings.flags(kind).into_iter();
     let limit = args.limit.map(|n| format!("--limit {n}"));
     let words: Vec<String> = std::iter::once(format!("headstart pretrain {name}"))
-        .chain(flags.map(|(flag, value)| format!("{flag} {value}")))
+        .chain(flags.map(|(flag, value)| format!("{flag} {value}").trim_end().to_owned()))
         .chain(limit)
         .collect();
     words.join(" ")

@@ -279,6 +279,7 @@ fn a_mixture_goes_on_to_the_same_bits() {
         "mixed",
         "--optimiser",
         "lars",
+        "--halves",
         "--checkpoint-every",
         "0",
         "--epochs",

@@ -6,7 +6,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{Draw, Head, Loss, PROJECTOR, Prepared, Pretext, Targets, halves, two_views};
+use super::{Draw, Encoder, Head, Loss, PROJECTOR, Prepared, Pretext, Targets, halves, two_views};
 use crate::network::{Initialiser, Mlp, Network, Shape};
 use crate::source::Source;
 
@@ -26,7 +26,7 @@ impl Pretext for BarlowTwins {
         two_views(source, picked, draw)
     }
 
-    fn loss(&self, encoder: &Network, head: &Head, x: Tensor<4>, _: &Targets) -> Loss {
+    fn loss(&self, encoder: &Encoder, head: &Head, x: Tensor<4>, _: &Targets) -> Loss {
         let [a, b] = halves(head.run(0, encoder.forward(x))).map(standardised);
         let [count, dim] = a.dims();
         let correlation = a.transpose().matmul(b).div_scalar(count as f32);

@@ -6,7 +6,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{Draw, Head, Loss, PROJECTOR, Prepared, Pretext, Targets, halves, two_views};
+use super::{Draw, Encoder, Head, Loss, PROJECTOR, Prepared, Pretext, Targets, halves, two_views};
 use crate::network::{Initialiser, Mlp, Network, Shape};
 use crate::source::Source;
 
@@ -28,7 +28,7 @@ impl Pretext for Contrastive {
         two_views(source, picked, draw)
     }
 
-    fn loss(&self, encoder: &Network, head: &Head, x: Tensor<4>, _: &Targets) -> Loss {
+    fn loss(&self, encoder: &Encoder, head: &Head, x: Tensor<4>, _: &Targets) -> Loss {
         let [first, second] = halves(head.run(0, encoder.forward(x)));
         nt_xent(first, second, self.temperature).into()
     }

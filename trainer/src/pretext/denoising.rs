@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use rand::RngExt;
 use rayon::prelude::*;
 
-use super::{Draw, Head, Loss, Prepared, Pretext, Targets, decoded};
+use super::{Draw, Encoder, Head, Loss, Prepared, Pretext, Targets, decoded};
 use crate::augment::normal;
 use crate::network::{Initialiser, Mlp, Network, Shape};
 use crate::source::{self, Kind, Source};
@@ -61,7 +61,7 @@ impl Pretext for Denoising {
         }
     }
 
-    fn loss(&self, encoder: &Network, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
+    fn loss(&self, encoder: &Encoder, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
         decoded(encoder, head, x, targets)
     }
 }

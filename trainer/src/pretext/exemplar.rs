@@ -5,7 +5,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{Draw, Head, Loss, Prepared, Pretext, Targets, classified};
+use super::{Draw, Encoder, Head, Loss, Prepared, Pretext, Targets, classified};
 use crate::network::{Initialiser, Mlp, Network, Shape};
 use crate::source::{self, Source};
 
@@ -32,7 +32,7 @@ impl Pretext for Exemplar {
         }
     }
 
-    fn loss(&self, encoder: &Network, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
+    fn loss(&self, encoder: &Encoder, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
         classified(encoder, head, x, targets)
     }
 }

@@ -9,8 +9,8 @@ use rand::RngExt;
 
 use super::transformation::reordered;
 use super::{
-    Draw, Head, Loss, Prepared, Pretext, Targets, at_times, changed, classified, permutation,
-    time_steps,
+    Draw, Encoder, Head, Loss, Prepared, Pretext, Targets, at_times, changed, classified,
+    permutation, time_steps,
 };
 use crate::network::{Initialiser, Mlp, Network, Shape};
 use crate::source::{Kind, Source};
@@ -58,7 +58,7 @@ impl Pretext for Jigsaw {
         })
     }
 
-    fn loss(&self, encoder: &Network, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
+    fn loss(&self, encoder: &Encoder, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
         classified(encoder, head, x, targets)
     }
 }

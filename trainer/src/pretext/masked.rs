@@ -15,7 +15,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::{Draw, Head, Loss, Prepared, Pretext, Targets, decoded, language};
+use super::{Draw, Encoder, Head, Loss, Prepared, Pretext, Targets, decoded, language};
 use crate::network::{Initialiser, Mlp, Network, Shape, transformer};
 use crate::source::{self, Kind, Source};
 
@@ -81,9 +81,9 @@ impl Pretext for Masked {
         }
     }
 
-    fn loss(&self, encoder: &Network, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
-        match (encoder, &head.words, targets) {
-            (Network::Text(text), Some(words), Targets::Words(hidden)) => {
+    fn loss(&self, encoder: &Encoder, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
+        match (encoder.text(), &head.words, targets) {
+            (Some(text), Some(words), Targets::Words(hidden)) => {
                 let states = text.forward(transformer::ids(x));
                 language::loss(text, words, states, hidden).into()
             }

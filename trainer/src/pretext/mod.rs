@@ -32,7 +32,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::augment::stream;
-use crate::network::{Initialiser, Mlp, Network, Shape};
+use crate::network::{Initialiser, Mlp, Network, Shape, Transformer};
+use crate::pretrain::halves::Step;
 use crate::source::{self, Kind, Source, purpose};
 
 pub use queue::Keys;
@@ -260,6 +261,32 @@ impl From<Tensor<1>> for Loss {
     }
 }
 
+/// The encoder as a task meets it.
+pub enum Encoder<'a> {
+    /// Takes batches as they are.
+    Whole(&'a Network),
+    /// Takes both halves of a batch at once.
+    Halves(Step<'a>),
+}
+
+impl Encoder<'_> {
+    /// Inputs [N, channels, height, width] to embeddings [N, dim].
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+        match self {
+            Encoder::Whole(network) => network.forward(x),
+            Encoder::Halves(step) => step.forward(x),
+        }
+    }
+
+    /// Of text, the network whose states are wanted and not its embeddings.
+    pub fn text(&self) -> Option<&Transformer> {
+        match self {
+            Encoder::Whole(Network::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+}
+
 /// A task that needs no labels.
 pub trait Pretext: Send + Sync {
     /// Refuses data that the task has no meaning for.
@@ -283,7 +310,7 @@ pub trait Pretext: Send + Sync {
     fn prepare(&self, source: &dyn Source, picked: &[usize], draw: Draw) -> Prepared;
 
     /// How wrong the encoder is with `head`. `x` is the inputs.
-    fn loss(&self, encoder: &Network, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss;
+    fn loss(&self, encoder: &Encoder, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss;
 
     /// Changes the head after the optimiser's step.
     fn after(&self, _encoder: &Network, head: Head, _keys: Option<Tensor<2>>) -> Head {
@@ -334,7 +361,7 @@ fn squared_distance(values: Tensor<2>, targets: &[f32], counts: &[f32]) -> Tenso
 }
 
 /// A classifier's loss.
-fn classified(encoder: &Network, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
+fn classified(encoder: &Encoder, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
     let logits = head.run(0, encoder.forward(x));
     match targets {
         Targets::Classes(classes) => cross_entropy(logits, classes).into(),
@@ -343,7 +370,7 @@ fn classified(encoder: &Network, head: &Head, x: Tensor<4>, targets: &Targets) -
 }
 
 /// A decoder's loss.
-fn decoded(encoder: &Network, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
+fn decoded(encoder: &Encoder, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
     let values = head.run(0, encoder.forward(x));
     match targets {
         Targets::Values(wanted, counts) => squared_distance(values, wanted, counts).into(),

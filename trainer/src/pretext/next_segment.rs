@@ -8,7 +8,8 @@ use burn::tensor::Tensor;
 use rand::RngExt;
 
 use super::{
-    Draw, Head, Loss, Prepared, Pretext, Targets, classified, cross_entropy, halves, needs_time,
+    Draw, Encoder, Head, Loss, Prepared, Pretext, Targets, classified, cross_entropy, halves,
+    needs_time,
 };
 use crate::network::{Initialiser, Mlp, Network, Shape};
 use crate::source::{self, Kind, Source};
@@ -73,8 +74,8 @@ impl Pretext for NextSegment {
         }
     }
 
-    fn loss(&self, encoder: &Network, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
-        if matches!(encoder, Network::Text(_)) {
+    fn loss(&self, encoder: &Encoder, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
+        if encoder.text().is_some() {
             return classified(encoder, head, x, targets);
         }
         let [a, b] = halves(encoder.forward(x));

@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use rand::RngExt;
 use rayon::prelude::*;
 
-use super::{Draw, Head, Loss, Prepared, Pretext, Targets, cross_entropy, halves};
+use super::{Draw, Encoder, Head, Loss, Prepared, Pretext, Targets, cross_entropy, halves};
 use crate::network::{Initialiser, Mlp, Network, Shape};
 use crate::source::{self, Kind, Source};
 
@@ -68,7 +68,7 @@ impl Pretext for Position {
         }
     }
 
-    fn loss(&self, encoder: &Network, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
+    fn loss(&self, encoder: &Encoder, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
         let logits = head.run(0, Tensor::cat(halves(encoder.forward(x)).into(), 1));
         match targets {
             Targets::Classes(classes) => cross_entropy(logits, classes).into(),

@@ -12,7 +12,7 @@ use burn::nn::BatchNorm;
 use burn::tensor::{Tensor, TensorData};
 
 use super::contrastive::normalise;
-use super::{Draw, Head, Loss, PROJECTOR, Prepared, Pretext, Targets, two_views};
+use super::{Draw, Encoder, Head, Loss, PROJECTOR, Prepared, Pretext, Targets, two_views};
 use crate::network::{self, Initialiser, Mlp, Network, Shape};
 use crate::source::Source;
 
@@ -56,8 +56,9 @@ impl Pretext for Queue {
         let answers = init.normals(LENGTH * PROJECTOR[1]);
         let answers = TensorData::new(answers, [LENGTH, PROJECTOR[1]]);
         let queue = normalise(Tensor::from_data(answers, &device));
+        // By way of `valid`, as a clone would share the encoder's running statistics.
         let keys = Keys {
-            encoder: encoder.clone(),
+            encoder: encoder.valid().train(),
             projector: projector.clone(),
             queue: Param::from_tensor(queue),
         };
@@ -72,7 +73,7 @@ impl Pretext for Queue {
         two_views(source, picked, draw)
     }
 
-    fn loss(&self, encoder: &Network, head: &Head, x: Tensor<4>, _: &Targets) -> Loss {
+    fn loss(&self, encoder: &Encoder, head: &Head, x: Tensor<4>, _: &Targets) -> Loss {
         let [all, _, _, _] = x.dims();
         let [first, second] = [0..all / 2, all / 2..all].map(|half| x.clone().slice([half]));
         let query = normalise(head.run(0, encoder.forward(first)));
@@ -148,5 +149,34 @@ impl ModuleMapper for Follow {
             let target = Tensor::<D>::from_data(target, &tensor.device());
             (tensor.mul_scalar(MOMENTUM) + target.mul_scalar(1.0 - MOMENTUM)).detach()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::augment::stream;
+    use crate::network::{Kind, Pool};
+
+    #[test]
+    fn a_copy_by_way_of_valid_has_running_statistics_of_its_own() {
+        let device = network::device().autodiff();
+        let shape = Shape {
+            kind: Kind::SensorCnn,
+            input: [3, 1, 32],
+            width: 4,
+            depth: 1,
+            dim: 8,
+            pool: Pool::MeanMax,
+            vocabulary: 0,
+        };
+        let mut init = Initialiser::new(stream(1, 2, 3, 4), &device);
+        let encoder = Network::new(&mut init, shape, &device);
+        let slow = encoder.valid().train();
+        let x = Tensor::<1>::from_floats(init.normals(4 * 96).as_slice(), &device);
+        let _ = encoder.forward(x.reshape([4, 3, 1, 32]));
+        let mean = |network: &Network| network.norms()[0].running_mean.value_sync().into_data();
+        assert_ne!(mean(&encoder), mean(&slow));
+        assert!(slow.norms()[0].training.is_enabled());
     }
 }

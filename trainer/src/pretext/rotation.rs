@@ -6,7 +6,7 @@ use anyhow::bail;
 use burn::tensor::Tensor;
 use rand::RngExt;
 
-use super::{Draw, Head, Loss, Prepared, Pretext, Targets, changed, classified};
+use super::{Draw, Encoder, Head, Loss, Prepared, Pretext, Targets, changed, classified};
 use crate::augment::sensor_width;
 use crate::network::{Initialiser, Mlp, Network, Shape};
 use crate::source::{Kind, Source};
@@ -69,7 +69,7 @@ impl Pretext for Rotation {
         })
     }
 
-    fn loss(&self, encoder: &Network, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
+    fn loss(&self, encoder: &Encoder, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
         classified(encoder, head, x, targets)
     }
 }

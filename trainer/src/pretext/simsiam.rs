@@ -7,7 +7,7 @@
 use burn::tensor::Tensor;
 
 use super::contrastive::normalise;
-use super::{Draw, Head, Loss, PROJECTOR, Prepared, Pretext, Targets, halves, two_views};
+use super::{Draw, Encoder, Head, Loss, PROJECTOR, Prepared, Pretext, Targets, halves, two_views};
 use crate::network::{Initialiser, Mlp, Network, Shape};
 use crate::source::Source;
 
@@ -27,7 +27,7 @@ impl Pretext for SimSiam {
         two_views(source, picked, draw)
     }
 
-    fn loss(&self, encoder: &Network, head: &Head, x: Tensor<4>, _: &Targets) -> Loss {
+    fn loss(&self, encoder: &Encoder, head: &Head, x: Tensor<4>, _: &Targets) -> Loss {
         let z = head.run(0, encoder.forward(x));
         let [p1, p2] = halves(head.run(1, z.clone()));
         let [z1, z2] = halves(z.detach());

@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use burn::tensor::Tensor;
 
-use super::{Draw, Head, Loss, Prepared, Pretext, Targets, classified};
+use super::{Draw, Encoder, Head, Loss, Prepared, Pretext, Targets, classified};
 use crate::network::{Initialiser, Mlp, Network, Shape};
 use crate::source::{self, Source};
 
@@ -29,7 +29,7 @@ impl Pretext for Supervised {
         }
     }
 
-    fn loss(&self, encoder: &Network, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
+    fn loss(&self, encoder: &Encoder, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
         classified(encoder, head, x, targets)
     }
 }

@@ -6,8 +6,8 @@ use burn::tensor::Tensor;
 use rand::RngExt;
 
 use super::{
-    Draw, Head, Loss, Prepared, Pretext, Targets, at_times, changed, classified, needs_time,
-    time_steps,
+    Draw, Encoder, Head, Loss, Prepared, Pretext, Targets, at_times, changed, classified,
+    needs_time, time_steps,
 };
 use crate::network::{Initialiser, Mlp, Network, Shape};
 use crate::source::Source;
@@ -37,7 +37,7 @@ impl Pretext for TimeOrder {
         })
     }
 
-    fn loss(&self, encoder: &Network, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
+    fn loss(&self, encoder: &Encoder, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
         classified(encoder, head, x, targets)
     }
 }

@@ -8,8 +8,8 @@ use burn::tensor::Tensor;
 use rand::RngExt;
 
 use super::{
-    Draw, Head, Loss, Prepared, Pretext, Targets, at_times, changed, classified, needs_time,
-    permutation, time_steps,
+    Draw, Encoder, Head, Loss, Prepared, Pretext, Targets, at_times, changed, classified,
+    needs_time, permutation, time_steps,
 };
 use crate::augment::normal;
 use crate::network::{Initialiser, Mlp, Network, Shape};
@@ -74,7 +74,7 @@ impl Pretext for Transformation {
         })
     }
 
-    fn loss(&self, encoder: &Network, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
+    fn loss(&self, encoder: &Encoder, head: &Head, x: Tensor<4>, targets: &Targets) -> Loss {
         classified(encoder, head, x, targets)
     }
 }

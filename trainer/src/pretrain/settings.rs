@@ -74,6 +74,11 @@ pub struct Settings {
     /// Items in a step
     #[arg(long, default_value_t = 256, value_name = "ITEMS", value_parser = clap::value_parser!(u32).range(2..=4096))]
     pub batch: u32,
+    /// Both halves of a batch at once, on half the threads each: faster on two cores and more; batch
+    /// norm then sees each half by itself
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub halves: bool,
     /// How batches are made up where the data says whose an item is [default: shuffled]
     #[arg(long, value_enum)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -221,9 +226,12 @@ impl Settings {
             })
         };
         let flag = |(key, value): (&String, &serde_json::Value)| {
-            let text = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
+            let text = match value {
+                serde_json::Value::Bool(_) => String::new(),
+                _ => value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned),
+            };
             (key.replace('_', "-"), text)
         };
         object

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::BatchNorm;
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
 
 use super::checkpoint::{self, Header};
+use super::halves::Halves;
 use super::lars::Lars;
 use super::loader::Loader;
 use super::progress::Progress;
@@ -20,7 +21,7 @@ use crate::error::Failure;
 use crate::export;
 use crate::network::{self, Initialiser, Network, Shape};
 use crate::pretext::quality::{Quality, quality};
-use crate::pretext::{self, Draw, Head, Prepared, Pretext};
+use crate::pretext::{self, Draw, Encoder, Head, Prepared, Pretext};
 use crate::report::Epoch;
 use crate::source::{self, Source, purpose};
 
@@ -37,7 +38,7 @@ const PATIENCE: usize = 3;
 pub struct Model {
     /// What is exported.
     pub encoder: Network,
-    heads: Vec<Head>,
+    pub(super) heads: Vec<Head>,
 }
 
 impl Model {
@@ -90,6 +91,7 @@ pub struct Training<'a> {
     shape: Shape,
     device: Device,
     model: Model,
+    halves: Option<Halves>,
     optimiser: ModuleOptimizer,
     header: Header,
     started: Instant,
@@ -162,6 +164,10 @@ impl<'a> Training<'a> {
         if let Some(keeping) = keeping.as_ref().filter(|k| k.resume) {
             (header, model, optimiser) = checkpoint::load(keeping.path, &header, model, optimiser)?;
         }
+        let halves = match settings.halves && source.kind() != source::Kind::Text {
+            true => Some(Halves::new(threads)?),
+            false => None,
+        };
         Ok(Training {
             source,
             tasks,
@@ -171,6 +177,7 @@ impl<'a> Training<'a> {
             shape,
             device,
             model,
+            halves,
             optimiser,
             header,
             started: Instant::now(),
@@ -262,12 +269,16 @@ impl<'a> Training<'a> {
     /// One step of the optimiser. Returns the loss and items a second.
     fn step(&mut self, batch: Vec<Prepared>, steps: u64) -> anyhow::Result<(f64, f64)> {
         let clock = Instant::now();
+        let encoder = match &self.halves {
+            Some(halves) => Encoder::Halves(halves.step(&self.model.encoder, &self.device)),
+            None => Encoder::Whole(&self.model.encoder),
+        };
         let mut total: Option<Tensor<1>> = None;
         let (mut kept, mut values) = (Vec::new(), Vec::new());
         let parts = self.tasks.iter().zip(&self.model.heads).zip(batch);
         for (((task, weight, name), head), prepared) in parts {
             let x = pretext::tensor(prepared.inputs, self.source.shape(), &self.device);
-            let loss = task.loss(&self.model.encoder, head, x, &prepared.targets);
+            let loss = task.loss(&encoder, head, x, &prepared.targets);
             let value = f64::from(loss.value.clone().into_scalar::<f32>());
             if !value.is_finite() {
                 bail!(
@@ -291,7 +302,16 @@ impl<'a> Training<'a> {
         let Some(total) = total else {
             bail!("there is no task to learn from");
         };
-        let mut gradients = GradientsParams::from_grads(total.backward(), &self.model);
+        let mut all = total.backward();
+        let mut found = GradientsAccumulator::new();
+        found.accumulate(
+            &self.model,
+            GradientsParams::from_module(&mut all, &self.model),
+        );
+        if let Encoder::Halves(step) = encoder {
+            step.backward(&all, &mut found, &self.model);
+        }
+        let mut gradients = found.grads();
         self.clock.network += clock.elapsed();
         let ends = (self.header.step + 1).is_multiple_of(self.per_epoch);
         if ends || self.settings.clip.is_some() {
@@ -400,11 +420,12 @@ impl<'a> Training<'a> {
         quality(first, second, self.shape.dim)
     }
 
-    /// Running statistics are applied one step late unless they are asked for.
+    /// Running statistics are applied one step late unless they are asked for: by this, whichever
+    /// threads they come from.
     fn synchronise(&self) {
         for norm in self.model.norms() {
-            norm.running_mean.value_sync();
-            norm.running_var.value_sync();
+            let _ = norm.running_mean.valid();
+            let _ = norm.running_var.valid();
         }
     }
 
