@@ -11,7 +11,7 @@ use crate::stream::Stream;
 
 mod logged;
 
-pub use logged::WhenFull;
+pub use logged::{Relearnt, WhenFull};
 
 /// Learns new classes from signals, and predicts.
 pub struct Learner<'a, E, H> {

@@ -29,7 +29,7 @@ pub use snapshot::{MAGIC, SnapshotError};
 pub type Label = heapless::String<16>;
 
 /// Names one learnt example: the how-manieth it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SampleId(pub u32);
 
 /// The most examples of one class.

@@ -39,6 +39,8 @@
 mod error;
 #[cfg(feature = "onnx")]
 mod file;
+mod forget;
+mod inputs;
 mod medium;
 mod parts;
 mod ram;
@@ -50,11 +52,13 @@ use core::ops::Range;
 use embedded_storage::nor_flash::{MultiwriteNorFlash, NorFlash};
 
 use crate::embedding::Embedding;
+use crate::frontend::Signal;
 use crate::pack::Artefact;
 use crate::statistics::{Label, SampleId, SnapshotError, Statistics};
 pub use error::StoreError;
 #[cfg(feature = "onnx")]
 pub use file::FileFlash;
+use forget::Drop;
 pub use medium::VERSION;
 use medium::{Kind, MAX_PAGES, Medium, NAME, Record, Slot};
 pub use ram::RamFlash;
@@ -115,28 +119,6 @@ impl Page {
     };
 }
 
-/// Slots that are to go.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Drop {
-    Nothing,
-    Sample(u32),
-    Class(u16),
-    Names(u16),
-    Parts,
-}
-
-impl Drop {
-    fn takes(self, record: Record) -> bool {
-        match self {
-            Drop::Nothing => false,
-            Drop::Sample(id) => record.kind == Kind::Sample && record.number == id,
-            Drop::Class(class) => record.kind == Kind::Sample && record.class == class,
-            Drop::Names(class) => record.kind == Kind::Name && record.class == class,
-            Drop::Parts => matches!(record.kind, Kind::Part | Kind::LastPart),
-        }
-    }
-}
-
 /// Samples in flash.
 ///
 /// ```
@@ -178,6 +160,12 @@ pub struct SampleLog<'a, F> {
     sequence: u32,
     /// Of the sample, name or snapshot to come.
     number: u32,
+    newest_sample: u32,
+    /// The newest sample that has an input.
+    newest_input: u32,
+    keeps_inputs: bool,
+    /// See [`SampleLog::counter`].
+    counter: u32,
     /// The whole snapshot, and one that is being written.
     snapshot: Option<u32>,
     writing: Option<u32>,
@@ -270,6 +258,10 @@ impl<'a, F: NorFlash> SampleLog<'a, F> {
             next: 0,
             sequence: 0,
             number: 1,
+            newest_sample: 0,
+            newest_input: 0,
+            keeps_inputs: false,
+            counter: 0,
             snapshot: None,
             writing: None,
             dead: heapless::Vec::new(),
@@ -305,6 +297,35 @@ impl<'a, F: NorFlash> SampleLog<'a, F> {
         slots.saturating_sub(self.classes.len() as u32)
     }
 
+    /// Whether there may be inputs.
+    fn inputs(&self) -> bool {
+        self.newest_input > 0
+    }
+
+    /// The largest counter of a signed file that was taken, 0 at first: what
+    /// `signed::PublicKey::check` asks for as the least. Formatting the log loses it.
+    pub fn counter(&self) -> u32 {
+        self.counter
+    }
+
+    /// Keeps the counter of a signed file that was taken, so that no older one is taken again.
+    ///
+    /// # Errors
+    /// Full, worn out, or the flash fails: then the counter before holds, or this one.
+    pub fn raise_counter(&mut self, counter: u32) -> Result<(), StoreError> {
+        if counter <= self.counter {
+            return Ok(());
+        }
+        let record = Record {
+            kind: Kind::Counter,
+            class: 0,
+            number: counter,
+        };
+        self.append(record, &[])?;
+        self.counter = counter;
+        Ok(())
+    }
+
     /// Pages opened since the log began; over the number of pages it is how often each was erased.
     pub fn pages_opened(&self) -> u32 {
         self.sequence.saturating_add(1)
@@ -325,6 +346,15 @@ impl<'a, F: NorFlash> SampleLog<'a, F> {
     /// # Errors
     /// Full, worn out, or the flash fails: then the sample is there after opening anew, or not.
     pub fn learn(&mut self, label: &str, e: Embedding<'_>) -> Result<SampleId, StoreError> {
+        self.learn_and(label, e, None)
+    }
+
+    fn learn_and(
+        &mut self,
+        label: &str,
+        e: Embedding<'_>,
+        input: Option<Signal<'_>>,
+    ) -> Result<SampleId, StoreError> {
         if e.dim() != self.dim {
             return Err(StoreError::Dim);
         }
@@ -340,7 +370,7 @@ impl<'a, F: NorFlash> SampleLog<'a, F> {
         let new = self.classes[class].samples == 0;
         // A name counts as long as its class has samples: this one, too.
         self.classes[class].samples += 1;
-        let learnt = self.append_sample(class, new.then_some(own), e);
+        let learnt = self.append_sample(class, new.then_some(own), e, input);
         if learnt.is_err() {
             self.classes[class].samples -= 1;
         }
@@ -352,6 +382,7 @@ impl<'a, F: NorFlash> SampleLog<'a, F> {
         class: usize,
         new: Option<Label>,
         e: Embedding<'_>,
+        input: Option<Signal<'_>>,
     ) -> Result<SampleId, StoreError> {
         if let Some(label) = new {
             self.append_name(class, label)?;
@@ -362,7 +393,17 @@ impl<'a, F: NorFlash> SampleLog<'a, F> {
             class: class as u16,
             number,
         };
-        self.append(record, bytemuck::cast_slice(e.values()))?;
+        let Some(input) = input else {
+            self.append(record, bytemuck::cast_slice(e.values()))?;
+            return Ok(SampleId(number));
+        };
+        self.newest_input = number;
+        let kept = self.append_input(class as u16, number, input);
+        let kept = kept.and_then(|()| self.append(record, bytemuck::cast_slice(e.values())));
+        if let Err(error) = kept {
+            self.erase(Drop::Input(number))?;
+            return Err(error);
+        }
         Ok(SampleId(number))
     }
 
@@ -392,67 +433,6 @@ impl<'a, F: NorFlash> SampleLog<'a, F> {
         self.append_name(class, label_of(to)?)
     }
 
-    /// Forgets a sample: when this returns, no slot holds it, and no snapshot has it in its sums.
-    ///
-    /// # Errors
-    /// There is no such sample; or the flash fails, and it is there after opening anew, or not.
-    pub fn forget(&mut self, id: SampleId) -> Result<(), StoreError> {
-        let class = self.class_of(id)?;
-        let record = Record {
-            kind: Kind::Forget,
-            class: 0,
-            number: id.0,
-        };
-        self.drop_announced(record, Drop::Sample(id.0))?;
-        self.one_less(class, 1)
-    }
-
-    /// Forgets a class with all its samples, as [`SampleLog::forget`] does.
-    ///
-    /// # Errors
-    /// As for [`SampleLog::forget`]; where words can't be written again a power cut may leave some samples
-    /// forgotten and some not.
-    pub fn forget_class(&mut self, label: &str) -> Result<(), StoreError> {
-        let class = self.find(label).ok_or(StoreError::Class)?;
-        let record = Record {
-            kind: Kind::ForgetClass,
-            class: class as u16,
-            number: 0,
-        };
-        self.drop_announced(record, Drop::Class(class as u16))?;
-        self.one_less(class, self.classes[class].samples)
-    }
-
-    /// Erases slots, and says beforehand that it will: a slot that was being overwritten when the power
-    /// went may read either way, so opening must know what to overwrite again.
-    fn drop_announced(&mut self, record: Record, gone: Drop) -> Result<(), StoreError> {
-        let mut announced = None;
-        if self.rewritable {
-            match self.append(record, &[]) {
-                Ok(()) => announced = self.next.checked_sub(1).map(|slot| (self.head, slot)),
-                // No room to say it; that is no reason to keep what is to be forgotten.
-                Err(StoreError::Full) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.erase(Drop::Parts)?;
-        self.erase(gone)?;
-        if let Some((page, slot)) = announced {
-            self.medium.wipe(page, slot, self.buffer)?;
-        }
-        Ok(())
-    }
-
-    fn one_less(&mut self, class: usize, gone: u32) -> Result<(), StoreError> {
-        let own = &mut self.classes[class];
-        own.samples = own.samples.saturating_sub(gone);
-        if own.samples == 0 {
-            own.label.clear();
-            self.erase(Drop::Names(class as u16))?;
-        }
-        Ok(())
-    }
-
     /// Reads a sample into `values`, which is D long, and returns its class's name.
     ///
     /// # Errors
@@ -461,9 +441,18 @@ impl<'a, F: NorFlash> SampleLog<'a, F> {
         if values.len() != self.dim {
             return Err(StoreError::Dim);
         }
-        let class = self.class_of(id)?;
+        let label = self.label(id)?;
         let payload = &self.medium.payload(self.buffer)[..self.dim];
         values.copy_from_slice(bytemuck::cast_slice(payload));
+        Ok(label)
+    }
+
+    /// The name of a sample's class.
+    ///
+    /// # Errors
+    /// There is no such sample, or the flash fails.
+    pub fn label(&mut self, id: SampleId) -> Result<Label, StoreError> {
+        let class = self.class_of(id)?;
         Ok(self.classes[class].label.clone())
     }
 
@@ -485,40 +474,6 @@ impl<'a, F: NorFlash> SampleLog<'a, F> {
             }
         }
         Err(StoreError::UnknownSample)
-    }
-
-    /// Makes slots unreadable for good.
-    fn erase(&mut self, gone: Drop) -> Result<(), StoreError> {
-        if self.broken {
-            return Err(StoreError::Reopen);
-        }
-        if gone == Drop::Parts {
-            self.snapshot = None;
-        }
-        for page in 0..self.medium.pages {
-            if self.page(page).is_none() {
-                continue;
-            }
-            for slot in 0..self.medium.slots {
-                let claim = self.medium.peek(page, slot)?;
-                if !claim.is_some_and(|record| gone.takes(record)) {
-                    continue;
-                }
-                let Slot::Record(_) = self.medium.slot(page, slot, self.buffer)? else {
-                    continue;
-                };
-                if !self.rewritable {
-                    self.collect(page, gone)?;
-                    break;
-                }
-                self.broken = true;
-                if !self.medium.wipe(page, slot, self.buffer)? {
-                    return Err(StoreError::Worn);
-                }
-                self.broken = false;
-            }
-        }
-        Ok(())
     }
 
     /// Keeps the statistics as they are, so that [`SampleLog::restore`] need not add up the samples

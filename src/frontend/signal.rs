@@ -10,6 +10,16 @@ pub enum Signal<'a> {
     Image(Image<'a>),
 }
 
+impl Signal<'_> {
+    /// Bytes of its samples or pixels.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Signal::Samples(samples) => size_of_val(*samples),
+            Signal::Image(image) => image.pixels().len(),
+        }
+    }
+}
+
 impl<'a> From<&'a [i16]> for Signal<'a> {
     fn from(samples: &'a [i16]) -> Self {
         Signal::Samples(samples)

@@ -28,6 +28,15 @@ pub enum WhenFull {
     DropMostAlike,
 }
 
+/// What became of the samples of an older encoder's log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Relearnt {
+    /// Learnt with this encoder.
+    pub learnt: u32,
+    /// Without an input, or with one that this encoder makes nothing of.
+    pub left: u32,
+}
+
 impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
     /// As [`Learner::learn`], and acknowledged: what this has returned for is there after any power
     /// cut. The number is the log's.
@@ -39,21 +48,26 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
         signal: impl Into<Signal<'s>>,
     ) -> Result<SampleId, LearnerError> {
         let signal = signal.into();
-        let kept = self.learn(label, signal);
-        match kept.and_then(|_| self.keep(log, label)) {
-            Err(
-                LearnerError::Store(StoreError::Full)
-                | LearnerError::Samples(SamplesError::Full { .. }),
-            ) if when_full != WhenFull::Refuse => {}
-            kept => return kept,
+        // What can never fit must not cost all the others.
+        if log.keeps_inputs() && log.input_slots(signal.bytes()) >= log.capacity() {
+            return Err(StoreError::Full.into());
         }
-        let victim = match when_full {
-            WhenFull::DropMostAlike => self.spare(log, alike)?,
-            _ => self.spare(log, |_, _| 0)?,
-        };
-        self.forget_in(log, victim.ok_or(StoreError::Full)?)?;
-        self.learn(label, signal)?;
-        self.keep(log, label)
+        loop {
+            let kept = self.learn(label, signal);
+            match kept.and_then(|_| self.keep(log, label, signal)) {
+                Err(
+                    LearnerError::Store(StoreError::Full)
+                    | LearnerError::Samples(SamplesError::Full { .. }),
+                ) if when_full != WhenFull::Refuse => {}
+                kept => return kept,
+            }
+            // An input takes the place of several samples.
+            let victim = match when_full {
+                WhenFull::DropMostAlike => self.spare(log, alike)?,
+                _ => self.spare(log, |_, _| 0)?,
+            };
+            self.forget_in(log, victim.ok_or(StoreError::Full)?)?;
+        }
     }
 
     /// Writes the example learnt last, which is in the buffer; where the log refuses it is as if it
@@ -62,9 +76,13 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
         &mut self,
         log: &mut SampleLog<'_, F>,
         label: &str,
+        signal: Signal<'_>,
     ) -> Result<SampleId, LearnerError> {
         let e = Embedding::new(self.embedding).map_err(EmbedError::Zero)?;
-        let kept = log.learn(label, e);
+        let kept = match log.keeps_inputs() {
+            true => log.learn_with_input(label, e, signal),
+            false => log.learn(label, e),
+        };
         if kept.is_err() {
             self.forget_embedded(label)?;
         }
@@ -106,6 +124,39 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
         let label = log.read(id, self.embedding)?;
         log.forget(id)?;
         self.forget_embedded(&label)
+    }
+
+    /// Learns anew what a log of another encoder file holds, from the inputs that it kept, into this
+    /// learner and its `log`. `input` is as for [`SampleLog::read_input`]. Samples without an input, and those
+    /// that this encoder makes nothing of, are counted and left where they are.
+    ///
+    /// `log` has a place of its own in flash. Erase the old one when this has returned: as long as it is there,
+    /// a boot after a power cut formats `log` and begins again.
+    pub fn relearn<F: NorFlash, G: NorFlash>(
+        &mut self,
+        old: &mut SampleLog<'_, F>,
+        log: &mut SampleLog<'_, G>,
+        input: &mut [u32],
+    ) -> Result<Relearnt, LearnerError> {
+        let (mut done, mut id) = (Relearnt::default(), SampleId(0));
+        while let Some(next) = old.next_sample(id)? {
+            id = next;
+            let label = old.label(id)?;
+            let signal = match old.read_input(id, input) {
+                Ok(signal) => signal,
+                Err(StoreError::NoInput) => {
+                    done.left += 1;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            match self.learn_in(log, WhenFull::Refuse, &label, signal) {
+                Ok(_) => done.learnt += 1,
+                Err(LearnerError::Embed(_)) => done.left += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
     }
 
     /// Takes over all that the log holds: the same bits as before the reset. A learner that keeps

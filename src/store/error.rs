@@ -32,8 +32,9 @@ pub enum StoreError {
         /// The log's version.
         found: u16,
     },
-    /// The log was learnt with another encoder file: embeddings do not compare. Use that encoder, or
-    /// erase the log with [`SampleLog::format`](super::SampleLog::format).
+    /// The log was learnt with another encoder file: embeddings do not compare. Go on with that encoder;
+    /// or, where the log kept inputs, [`Learner::relearn`](crate::Learner::relearn) them; or erase the log
+    /// with [`SampleLog::format`](super::SampleLog::format).
     OtherArtefact,
     /// More classes than there is room for in memory.
     TooManyClasses {
@@ -48,6 +49,8 @@ pub enum StoreError {
     Dim,
     /// There is no such sample.
     UnknownSample,
+    /// The sample's input was not kept.
+    NoInput,
     /// All pages are full of samples that count: forget some.
     Full,
     /// Too many pages can't be erased or written any more. What is there can be read.
@@ -80,10 +83,10 @@ impl core::fmt::Display for StoreError {
                 f.write_str("this flash holds something else: format erases it and begins a log")
             }
             StoreError::Version { found } => {
-                write!(f, "log version {found}, this crate reads {VERSION}")
+                write!(f, "log version {found}, this crate reads 1 to {VERSION}")
             }
             StoreError::OtherArtefact => f.write_str(
-                "the log was learnt with another encoder file: use that encoder, or format to begin anew",
+                "the log was learnt with another encoder file: use that encoder; relearn, where the log kept inputs; or format to begin anew",
             ),
             StoreError::TooManyClasses { capacity } => {
                 write!(f, "there is room for {capacity} classes in memory")
@@ -92,6 +95,7 @@ impl core::fmt::Display for StoreError {
             StoreError::Class => f.write_str("no class of that name, or the new name is taken"),
             StoreError::Dim => f.write_str("the embedding has another length than the log's"),
             StoreError::UnknownSample => f.write_str("no sample of that number is in the log"),
+            StoreError::NoInput => f.write_str("the log did not keep the sample's input"),
             StoreError::Full => f.write_str("the log is full of samples that count: forget some"),
             StoreError::Worn => f.write_str("the flash is worn out: the log can be read only"),
             StoreError::Snapshot(error) => error.fmt(f),

@@ -9,8 +9,9 @@ use crate::pack::Artefact;
 
 /// The first bytes of a page.
 const MAGIC: [u8; 8] = *b"HSLOG\r\n\0";
-/// The version that this crate reads and writes.
-pub const VERSION: u16 = 1;
+/// The version that this crate writes. It reads all before it: a log's pages become this version's one by
+/// one, as they are opened anew.
+pub const VERSION: u16 = 2;
 /// Of a page's header, before it is rounded up to what the flash can write.
 const HEADER: usize = 64;
 /// Of a slot, besides the payload.
@@ -32,6 +33,8 @@ const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 pub enum Kind {
     /// An embedding; `class` is its class, `number` its id.
     Sample = b'S',
+    /// A share of the input that sample `number` of class `class` was made from.
+    Input = b'I',
     /// The name of class `class`; the one with the highest number holds.
     Name = b'N',
     /// A part of a snapshot; `class` is its place, `number` the snapshot's.
@@ -42,6 +45,8 @@ pub enum Kind {
     Moved = b'M',
     /// Nothing before it was being written when the power went.
     Settled = b'O',
+    /// Files with a smaller counter than `number` are refused.
+    Counter = b'V',
     /// Sample `number` is being forgotten.
     Forget = b'F',
     /// Class `class` is being forgotten.
@@ -132,11 +137,13 @@ fn half(bytes: &[u8], at: usize) -> u16 {
 fn record(bytes: &[u8]) -> Option<Record> {
     let kind = match bytes.first()? {
         b'S' => Kind::Sample,
+        b'I' => Kind::Input,
         b'N' => Kind::Name,
         b'P' => Kind::Part,
         b'L' => Kind::LastPart,
         b'M' => Kind::Moved,
         b'O' => Kind::Settled,
+        b'V' => Kind::Counter,
         b'F' => Kind::Forget,
         b'C' => Kind::ForgetClass,
         _ => return None,

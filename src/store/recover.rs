@@ -24,6 +24,9 @@ impl<F: NorFlash> SampleLog<'_, F> {
         if !self.rewritable && self.found.damaged > 0 {
             self.drop_damaged()?;
         }
+        if self.newest_input > self.newest_sample || self.inputs() && self.found.damaged > 0 {
+            self.drop_orphans()?;
+        }
         for class in 0..self.classes.len() {
             if self.classes[class].samples == 0 && !self.classes[class].label.is_empty() {
                 self.classes[class].label.clear();
@@ -42,7 +45,7 @@ impl<F: NorFlash> SampleLog<'_, F> {
                 others += u32::from(!self.medium.is_blank(page)?);
                 continue;
             };
-            if header.version != VERSION {
+            if !(1..=VERSION).contains(&header.version) {
                 let found = header.version;
                 return Err(StoreError::Version { found });
             }
@@ -163,6 +166,7 @@ impl<F: NorFlash> SampleLog<'_, F> {
         let capacity = self.classes.len();
         let mut snapshots: heapless::Vec<(u32, u32, Option<u16>), 4> = heapless::Vec::new();
         self.classes.fill(LogClass::NONE);
+        (self.newest_input, self.newest_sample) = (0, 0);
         for page in 0..self.medium.pages {
             let Some(own) = self.page(page) else {
                 continue;
@@ -188,6 +192,7 @@ impl<F: NorFlash> SampleLog<'_, F> {
                         let class = self.classes.get_mut(class).ok_or(too_many)?;
                         if record.kind == Kind::Sample {
                             class.samples += 1;
+                            self.newest_sample = self.newest_sample.max(record.number);
                         } else if record.number >= class.named {
                             class.label = name(payload).unwrap_or_default();
                             class.named = record.number;
@@ -204,6 +209,11 @@ impl<F: NorFlash> SampleLog<'_, F> {
                                 let _ = snapshots.push((record.number, 1, last));
                             }
                         }
+                    }
+                    Kind::Input => self.newest_input = self.newest_input.max(record.number),
+                    Kind::Counter => {
+                        self.counter = self.counter.max(record.number);
+                        continue;
                     }
                     Kind::Moved | Kind::Settled | Kind::Forget | Kind::ForgetClass => continue,
                 }
@@ -285,8 +295,8 @@ impl<F: NorFlash> SampleLog<'_, F> {
             return Ok(());
         };
         let gone = match record.kind {
-            Kind::Forget => Drop::Sample(record.number),
-            Kind::ForgetClass => Drop::Class(record.class),
+            Kind::Forget => Drop::sample(record.number),
+            Kind::ForgetClass => Drop::class(record.class),
             _ => return Ok(()),
         };
         // The slot that was being overwritten reads as it likes: whatever is not whole goes too.
@@ -296,7 +306,9 @@ impl<F: NorFlash> SampleLog<'_, F> {
             }
             for slot in 0..self.medium.slots {
                 let goes = match self.medium.slot(page, slot, self.buffer)? {
-                    Slot::Record(record) => gone.takes(record) || Drop::Parts.takes(record),
+                    Slot::Record(record) => {
+                        Drop::Parts.takes(record) || gone.iter().any(|gone| gone.takes(record))
+                    }
                     Slot::Damaged => true,
                     Slot::Blank | Slot::Wiped => false,
                 };

@@ -96,7 +96,8 @@ impl<F: NorFlash> SampleLog<'_, F> {
 
     pub(super) fn counts(&self, record: Record) -> bool {
         match record.kind {
-            Kind::Sample => true,
+            Kind::Sample | Kind::Input => true,
+            Kind::Counter => record.number == self.counter,
             Kind::Name => {
                 let class = self.classes.get(usize::from(record.class));
                 class.is_some_and(|c| c.samples > 0 && c.named == record.number)
