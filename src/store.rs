@@ -55,7 +55,7 @@ use crate::statistics::{Label, SampleId, SnapshotError, Statistics};
 pub use error::StoreError;
 #[cfg(feature = "onnx")]
 pub use file::FileFlash;
-pub use medium::VERSION;
+pub use medium::{Header, MAGIC, VERSION};
 use medium::{Kind, MAX_PAGES, Medium, NAME, Record, Slot};
 pub use ram::RamFlash;
 
