@@ -26,6 +26,7 @@
 //! | [`store`] | [`SampleLog`]: samples in flash, through any power cut |
 //! | [`digest`] | the SHA-256 that two machines compare |
 //! | `signed` | feature `signed`: packs and heads that only the holder of a key can have made |
+//! | `sealed` | feature `sealed`: heads and packs that only the holders of a key can read |
 //! | `onnx` | features `tract` and `ort`, on Linux: the encoder's `.onnx` itself behind the same trait |
 //!
 //! ```no_run
@@ -62,6 +63,8 @@ extern crate std;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(any(feature = "signed", feature = "sealed"))]
+mod content;
 pub mod digest;
 pub mod embedding;
 pub mod encoder;
@@ -76,6 +79,8 @@ pub mod pack;
 pub mod quantize;
 pub mod regression;
 pub mod samples;
+#[cfg(feature = "sealed")]
+pub mod sealed;
 #[cfg(feature = "signed")]
 pub mod signed;
 pub mod statistics;

@@ -14,6 +14,8 @@
 
 use ed25519_dalek::{Signature, VerifyingKey};
 
+pub use crate::content::Content;
+
 /// The first bytes of the trailer.
 pub const MAGIC: [u8; 8] = *b"HSSIGN\r\n";
 /// The version that this crate reads.
@@ -21,16 +23,6 @@ pub const VERSION: u16 = 1;
 /// What signing adds to a file.
 pub const TRAILER: usize = 96;
 const SIGNATURE: usize = 64;
-
-/// What a signed file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
-pub enum Content {
-    /// An encoder pack.
-    Pack = 1,
-    /// A head: statistics that were learnt elsewhere.
-    Head = 2,
-}
 
 /// Whom a device trusts.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -59,7 +59,7 @@ pub use error::StoreError;
 #[cfg(feature = "onnx")]
 pub use file::FileFlash;
 use forget::Drop;
-pub use medium::VERSION;
+pub use medium::{Header, MAGIC, VERSION};
 use medium::{Kind, MAX_PAGES, Medium, NAME, Record, Slot};
 pub use ram::RamFlash;
 

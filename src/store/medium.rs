@@ -8,7 +8,7 @@ use super::StoreError;
 use crate::pack::Artefact;
 
 /// The first bytes of a page.
-const MAGIC: [u8; 8] = *b"HSLOG\r\n\0";
+pub const MAGIC: [u8; 8] = *b"HSLOG\r\n\0";
 /// The version that this crate writes. It reads all before it: a log's pages become this version's one by
 /// one, as they are opened anew.
 pub const VERSION: u16 = 2;
@@ -73,16 +73,39 @@ pub enum Slot {
     Damaged,
 }
 
-/// The header of a page.
+/// The header of a page: enough to tell whose log it is, without opening it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Pages opened before this one.
     pub sequence: u32,
     /// The page whose records it was opened to take over; itself where it is none.
     pub from: u32,
+    /// D.
     pub dim: u16,
+    /// Of the format; [`VERSION`] is what this crate reads.
     pub version: u16,
+    /// The encoder file.
     pub artefact: Artefact,
+}
+
+impl Header {
+    /// Reads the first bytes of a page. `None` where there is no whole header.
+    pub fn parse(page: &[u8]) -> Option<Header> {
+        let bytes = page.first_chunk::<HEADER>()?;
+        let stored = word(bytes, HEADER - 4);
+        if bytes[..8] != MAGIC || CRC.checksum(&bytes[..HEADER - 4]) != stored {
+            return None;
+        }
+        let mut artefact = [0; 32];
+        artefact.copy_from_slice(&bytes[20..52]);
+        Some(Header {
+            version: half(bytes, 8),
+            dim: half(bytes, 10),
+            sequence: word(bytes, 12),
+            from: word(bytes, 16),
+            artefact,
+        })
+    }
 }
 
 /// A stretch of flash, cut into pages and slots.
@@ -274,18 +297,8 @@ impl<F: NorFlash> Medium<F> {
             if bytes.iter().all(|&b| b == 0xff) {
                 return Ok(None);
             }
-            let stored = word(bytes, HEADER - 4);
-            if bytes[..8] != MAGIC || CRC.checksum(&bytes[..HEADER - 4]) != stored {
+            let Some(header) = Header::parse(bytes) else {
                 continue;
-            }
-            let mut artefact = [0; 32];
-            artefact.copy_from_slice(&bytes[20..52]);
-            let header = Header {
-                version: half(bytes, 8),
-                dim: half(bytes, 10),
-                sequence: word(bytes, 12),
-                from: word(bytes, 16),
-                artefact,
             };
             // A page takes over an older one, or none.
             let possible = header.from <= header.sequence && header.sequence < u32::MAX;

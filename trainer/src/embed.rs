@@ -244,7 +244,7 @@ fn npz(known: &Known, rows: &[Vec<f32>]) -> anyhow::Result<Vec<u8>> {
     Ok(npz.zip_writer().finish()?.into_inner())
 }
 
-fn add<T: npyz::AutoSerialize>(
+pub(crate) fn add<T: npyz::AutoSerialize>(
     npz: &mut NpzWriter<Cursor<Vec<u8>>>,
     name: &str,
     shape: &[u64],

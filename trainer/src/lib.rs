@@ -24,6 +24,7 @@ pub mod head;
 pub mod import;
 pub mod inspect;
 pub mod items;
+pub mod keys;
 pub mod network;
 pub mod on_error;
 pub mod pack;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use headstart_trainer::error::Outcome;
 use headstart_trainer::{
-    background, bench, embed, evaluate, head, import, inspect, pack, pretrain, sign, study,
+    background, bench, embed, evaluate, head, import, inspect, keys, pack, pretrain, sign, study,
 };
 
 #[global_allocator]
@@ -31,7 +31,7 @@ enum Command {
     Inspect(inspect::Args),
     Bench(bench::Args),
     Head(head::Args),
-    Keygen(sign::KeygenArgs),
+    Keygen(keys::Args),
     Sign(sign::SignArgs),
     Verify(sign::VerifyArgs),
 }
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Head(args) => head::run(args),
-        Command::Keygen(args) => sign::keygen(args),
+        Command::Keygen(args) => keys::run(args),
         Command::Sign(args) => sign::sign(args),
         Command::Verify(args) => sign::verify(args),
     };

@@ -1,6 +1,5 @@
-//! `headstart keygen`, `sign` and `verify`: files that only the holder of a key can have made.
+//! `headstart sign` and `verify`: files that only the holder of a key can have made.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
@@ -10,25 +9,7 @@ use serde_json::json;
 
 use crate::error::{Failure, Outcome};
 use crate::files;
-
-const SECRET: &str = "headstart secret key 1";
-const PUBLIC: &str = "headstart public key 1";
-
-/// Make a pair of keys
-///
-/// Writes NAME.secret, which signs and is yours alone (readable by its owner only, not encrypted: keep
-/// it where you keep such things), and NAME.public, which devices are given. Files that are there
-/// already are not touched.
-#[derive(clap::Args)]
-#[command(after_help = "Example: headstart keygen -o device")]
-pub struct KeygenArgs {
-    /// The keys' name
-    #[arg(short, long, value_name = "NAME", default_value = "headstart")]
-    output: PathBuf,
-    /// One JSON object on stdout instead of text
-    #[arg(long)]
-    json: bool,
-}
+use crate::keys::{self, Kind, named};
 
 /// Sign a pack or a head
 ///
@@ -78,50 +59,16 @@ pub struct VerifyArgs {
     json: bool,
 }
 
-/// Runs `keygen`.
-pub fn keygen(args: KeygenArgs) -> Outcome {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|e| anyhow!("the system gives no random numbers: {e}"))?;
-    let key = SigningKey::from_bytes(&seed);
-    let public = hex(key.verifying_key().as_bytes());
-    let [secret_file, public_file] = ["secret", "public"].map(|kind| named(&args.output, kind));
-    if let Some(there) = [&secret_file, &public_file]
-        .into_iter()
-        .find(|f| f.exists())
-    {
-        return Err(anyhow!("{} is there already: choose another name", there.display()).into());
-    }
-    create(&secret_file, &format!("{SECRET}\n{}\n", hex(&seed)), 0o600)?;
-    create(&public_file, &format!("{PUBLIC}\n{public}\n"), 0o644)?;
-    if args.json {
-        let (secret, public_at) = (secret_file.display(), public_file.display());
-        println!(
-            "{}",
-            json!({ "public": public, "public_file": public_at.to_string(), "secret_file": secret.to_string() })
-        );
-    } else {
-        println!("{:<12} {}", "secret key", secret_file.display());
-        println!("{:<12} {}", "public key", public_file.display());
-        println!(
-            "{:<12} const KEY: [u8; 32] = {:?};",
-            "for devices",
-            key.verifying_key().as_bytes()
-        );
-    }
-    Ok(())
-}
-
 /// Runs `sign`.
 pub fn sign(args: SignArgs) -> Outcome {
     let bytes = files::read(&args.file)?;
-    let trailer = bytes.len().saturating_sub(TRAILER);
-    if bytes[trailer..].starts_with(&headstart::signed::MAGIC) {
+    if split(&bytes).1 {
         let file = args.file.display();
         return Err(anyhow!("{file} is signed already: sign the file that it was made of").into());
     }
     let content =
         content(&bytes).with_context(|| format!("could not sign {}", args.file.display()))?;
-    let key = SigningKey::from_bytes(&key(&args.key, SECRET)?);
+    let key = SigningKey::from_bytes(&*keys::read(&args.key, Kind::Secret)?);
     let signed = signed(bytes, content, &key, args.counter)?;
     let output = args.output.unwrap_or_else(|| named(&args.file, "signed"));
     files::write(&output, &signed)?;
@@ -145,10 +92,10 @@ pub fn sign(args: SignArgs) -> Outcome {
 /// Runs `verify`.
 pub fn verify(args: VerifyArgs) -> Outcome {
     let bytes = files::read(&args.file)?;
-    let key = PublicKey::new(&key(&args.key, PUBLIC)?).map_err(anyhow::Error::from)?;
-    let end = bytes.len().saturating_sub(TRAILER);
-    let content = content(&bytes[..end])
-        .with_context(|| format!("could not verify {}", args.file.display()))?;
+    let key = public_key(&args.key)?;
+    let (plain, _) = split(&bytes);
+    let content =
+        content(plain).with_context(|| format!("could not verify {}", args.file.display()))?;
     let checked = key.check(content, &bytes, args.least);
     let checked = checked.with_context(|| format!("refused {}", args.file.display()))?;
     if let Some(output) = &args.output {
@@ -166,6 +113,22 @@ pub fn verify(args: VerifyArgs) -> Outcome {
         );
     }
     Ok(())
+}
+
+/// A file without its signature, and whether it had one. Nothing is checked.
+pub fn split(bytes: &[u8]) -> (&[u8], bool) {
+    let end = bytes.len().saturating_sub(TRAILER);
+    match bytes[end..].starts_with(&headstart::signed::MAGIC) && bytes.len() >= TRAILER {
+        true => (&bytes[..end], true),
+        false => (bytes, false),
+    }
+}
+
+/// Reads a public key.
+pub fn public_key(path: &Path) -> Result<PublicKey, Failure> {
+    let key = PublicKey::new(&*keys::read(path, Kind::Public)?);
+    let key = key.with_context(|| format!("could not use {}", path.display()))?;
+    Ok(key)
 }
 
 /// A file with its trailer.
@@ -190,58 +153,12 @@ fn content(bytes: &[u8]) -> anyhow::Result<Content> {
     if bytes.starts_with(&headstart::statistics::MAGIC) {
         return Ok(Content::Head);
     }
-    bail!("it is neither a pack nor a head")
-}
-
-/// The 32 bytes of a key file.
-fn key(path: &Path, kind: &str) -> Result<[u8; 32], Failure> {
-    let text = files::read(path)?;
-    let text = String::from_utf8_lossy(&text);
-    let mut lines = text.lines();
-    let first = lines.next().unwrap_or_default();
-    if first != kind && [SECRET, PUBLIC].contains(&first) {
-        let other = first.trim_end_matches(" 1");
-        return Err(Failure::Usage(format!(
-            "{} is a {other}: give the other one",
-            path.display()
-        )));
+    if bytes.starts_with(&headstart::sealed::MAGIC) {
+        bail!(
+            "it is sealed, and what is signed is the head in it: open it with headstart head import --unseal"
+        );
     }
-    let bytes = lines.next().and_then(unhex);
-    let key = bytes.filter(|_| first == kind);
-    key.ok_or_else(|| anyhow!("{} is no {}", path.display(), kind.trim_end_matches(" 1")).into())
-}
-
-fn named(path: &Path, extension: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(extension);
-    name.into()
-}
-
-/// A new file with these permissions; never one that is there already.
-fn create(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    let attempt = || -> std::io::Result<()> {
-        let mut file = options.open(path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
-    attempt().with_context(|| format!("could not write {}", path.display()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digits = text.trim().as_bytes();
-    let (pairs, rest) = digits.as_chunks::<2>();
-    let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
-    bytes.filter(|_| rest.is_empty())?.try_into().ok()
+    bail!("it is neither a pack nor a head")
 }
 
 #[cfg(test)]
@@ -312,13 +229,5 @@ mod tests {
         let mut weak = [0; 32];
         weak[0] = 1;
         assert_eq!(PublicKey::new(&weak), Err(SignedError::BadKey));
-    }
-
-    #[test]
-    fn keys_are_read_as_they_were_written() {
-        assert_eq!(unhex(&hex(&[171; 32])), Some([171; 32]));
-        for wrong in ["", "ab", &"zz".repeat(32), &"ab".repeat(33)] {
-            assert_eq!(unhex(wrong), None, "{wrong}");
-        }
     }
 }

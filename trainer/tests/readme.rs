@@ -24,6 +24,27 @@ fn lines() -> Vec<String> {
     lines
 }
 
+/// The log of a Linux device that runs the watch encoder.
+fn taught(path: &Path) {
+    use headstart::store::{FileFlash, LogClass, SampleLog};
+    use headstart::{Embedding, EncoderPack, Label, Statistics};
+    let pack = std::fs::read(repository().join("models/watch.pack")).expect("a pack");
+    let pack = headstart_trainer::files::Aligned::new(&pack);
+    let pack = EncoderPack::new(pack.bytes()).expect("a pack");
+    let (mut words, mut labels) = (vec![0; 65], [const { Label::new() }; 1]);
+    let statistics = Statistics::new(64, pack.artefact(), &mut words, &mut labels);
+    let statistics = statistics.expect("there is room");
+    let mut classes = [LogClass::NONE; 2];
+    let mut buffer = [0; SampleLog::<FileFlash>::buffer_bytes(64)];
+    let flash = FileFlash::open(path, 1 << 14).expect("a file");
+    let log = SampleLog::open(flash, 0..1 << 14, &statistics, &mut classes, &mut buffer);
+    let mut log = log.expect("a log");
+    for label in ["row", "curl"] {
+        let e = Embedding::new(&[16; 64]).expect("not zero");
+        log.learn(label, e).expect("there is room");
+    }
+}
+
 /// `headstart` lines run one after the other in a folder of their own. The data that the user
 /// fetches is replaced by the committed slice, which has three classes; training is cut to one epoch
 /// and evaluation to a few episodes.
@@ -68,6 +89,7 @@ fn the_commands_of_the_readme_run() {
         lines_of_text += &format!("line {i} of a text with a few words\n");
     }
     std::fs::write(own("lines.txt"), lines_of_text).expect("a text");
+    taught(&own("device.log"));
     let mut ran = 0;
     for line in lines() {
         let Some(arguments) = line.strip_prefix("headstart ") else {

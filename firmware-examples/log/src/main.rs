@@ -14,6 +14,7 @@ mod board {
     use embedded_storage::nor_flash::{
         ErrorType, MultiwriteNorFlash, NorFlash, NorFlashErrorKind, ReadNorFlash,
     };
+    use headstart::sealed::{HEADER, SealedError, SharedKey, TAG};
     use headstart::signed::{Content, PublicKey, TRAILER};
     use headstart::store::LogClass;
     use headstart::{Embedding, Label, SampleId, SampleLog, Statistics};
@@ -141,7 +142,8 @@ mod board {
         let done = match kept.starts {
             1 => first_start(&mut kept.flash, &mut MEMORY[0], &counter, &mut out),
             _ => after_reset(&mut kept.flash, MEMORY, &counter, &mut out)
-                .and_then(|()| signature(FILE, &counter, &mut out)),
+                .and_then(|()| signature(FILE, &counter, &mut out))
+                .and_then(|()| seal(&mut MEMORY[0], FILE, &counter, &mut out)),
         };
         if let Err(why) = done {
             let _ = writeln!(out, "error: {why}");
@@ -326,6 +328,38 @@ mod board {
             Err(headstart::signed::SignedError::Altered) => Ok(()),
             _ => Err("an altered file passed"),
         }
+    }
+
+    /// A head of 8 classes in the gram tier, sealed and opened.
+    fn seal(
+        memory: &mut Memory,
+        file: &mut [u8; PACK],
+        counter: &Instructions,
+        out: &mut impl core::fmt::Write,
+    ) -> Done {
+        let head = Statistics::with_gram(D, [5; 32], &mut memory.words, &mut memory.labels);
+        let mut head = head.map_err(|_| "the statistics")?;
+        for n in 0..CLASSES as u32 {
+            let values = values(n);
+            let e = Embedding::new(&values).map_err(|_| "a sample of zeros")?;
+            head.learn(label(n), e).map_err(|_| "learning")?;
+        }
+        let length = head.save(&mut file[HEADER..]).map_err(|_| "saving")?;
+        let file = &mut file[..HEADER + length + TAG];
+        let key = SharedKey::new(&[9; 32]);
+        key.seal(Content::Head, &[3; 24], file)
+            .map_err(|_| "sealing")?;
+        file[1234] ^= 8;
+        if key.open(Content::Head, file) != Err(SealedError::Refused) {
+            return Err("an altered head was opened");
+        }
+        file[1234] ^= 8;
+        let from = counter.count();
+        let plain = key.open(Content::Head, file).map_err(|_| "an honest head")?;
+        let spent = counter.count().wrapping_sub(from);
+        head.restore(plain).map_err(|_| "restoring")?;
+        let _ = writeln!(out, "a sealed head: {} bytes", length + HEADER + TAG);
+        report(out, "opening a sealed head", spent, 1_000_000)
     }
 
     /// Prints a cost, and holds it against the limit.
