@@ -25,3 +25,12 @@ linux-aarch64:
 gpu:
     cargo check --release -p headstart-trainer --features wgpu --target-dir target/gpu
     cargo check --release -p headstart-trainer --features cuda --target-dir target/gpu
+
+# The device crate's tests under AddressSanitizer, kernels above all; not in CI: it wants Rust's unstable flags
+sanitize:
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --release -p headstart --lib --features signed \
+        --target x86_64-unknown-linux-gnu --target-dir target/sanitize
+
+# SECONDS of fuzzing for every target, one after the other: `just fuzz 60`; not in CI, which replays the corpora
+fuzz SECONDS:
+    fuzz/run {{SECONDS}}

@@ -1,7 +1,11 @@
 //! What the contract tests share.
 
 pub mod bad_flash;
+pub mod choices;
 pub mod fuzzing;
+pub mod hostile;
+pub mod networks;
+pub mod signed;
 pub mod small_pack;
 
 use std::path::{Path, PathBuf};

@@ -1,44 +1,12 @@
 //! Packs of one to four layers, made from a fuzzer's bytes: shapes that fit for the most part, and
 //! places in the arena that are as close as the format allows, or a little closer.
 
+use super::choices::Choices;
 use headstart::frontend::{ChannelScale, KIND_SENSOR, SensorRecord};
 use headstart::ops::geometry;
 use headstart::pack::{
     Channel, LayerKind, LayerRecord, MAGIC, NO_TENSOR, PackHeader, TensorRecord, VERSION,
 };
-
-/// Bytes that choose; zeros once they are used up.
-struct Choices<'a>(&'a [u8]);
-
-impl Choices<'_> {
-    fn byte(&mut self) -> u8 {
-        match self.0.split_first() {
-            Some((&first, rest)) => {
-                self.0 = rest;
-                first
-            }
-            None => 0,
-        }
-    }
-
-    /// 0 to `count` - 1.
-    fn below(&mut self, count: usize) -> usize {
-        usize::from(self.byte()) % count.max(1)
-    }
-
-    /// 1 to `most`.
-    fn size(&mut self, most: usize) -> u16 {
-        1 + self.below(most) as u16
-    }
-
-    fn once_in(&mut self, times: usize) -> bool {
-        self.below(times) == times - 1
-    }
-
-    fn word(&mut self) -> i32 {
-        i32::from_le_bytes([self.byte(), self.byte(), self.byte(), self.byte()])
-    }
-}
 
 /// Parameters have no shape that a fuzzer could learn: one byte stands for many.
 struct Noise(u64);
@@ -68,7 +36,7 @@ struct Builder<'a> {
 /// The pack's bytes, unsealed.
 pub fn build(data: &[u8]) -> Vec<u8> {
     let mut builder = Builder {
-        choices: Choices(data),
+        choices: Choices::new(data),
         tensors: Vec::new(),
         layers: Vec::new(),
         file: vec![0; size_of::<PackHeader>()],
@@ -83,7 +51,7 @@ pub fn build(data: &[u8]) -> Vec<u8> {
         builder.layer();
     }
     let changes = builder.choices.below(8).saturating_sub(4);
-    let mut choices = Choices(builder.choices.0);
+    let mut choices = builder.choices.clone();
     let mut file = builder.finish();
     // Tables are at the end.
     for _ in 0..changes {

@@ -11,6 +11,7 @@ mod npz;
 #[cfg(test)]
 mod tests;
 
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
@@ -90,10 +91,26 @@ impl Dataset {
         }
     }
 
+    /// Reads the bytes of an `.npz` file.
+    ///
+    /// # Errors
+    /// As [`Dataset::load_with`].
+    pub fn from_npz(bytes: &[u8], on_error: OnError) -> Result<(Dataset, Skipped), Fault> {
+        npz::parse(bytes, on_error)
+    }
+
+    /// Reads the bytes of a `.csv` file.
+    ///
+    /// # Errors
+    /// As [`Dataset::load_with`].
+    pub fn from_csv(bytes: impl Read, on_error: OnError) -> Result<(Dataset, Skipped), Fault> {
+        csv::parse(bytes, on_error)
+    }
+
     fn file(path: &Path, on_error: OnError) -> Result<(Dataset, Skipped), DatasetError> {
         let read = || match has_extension(path, "csv") {
-            true => csv::parse(std::fs::File::open(path)?, on_error),
-            false => npz::parse(&std::fs::read(path)?, on_error),
+            true => Dataset::from_csv(std::fs::File::open(path)?, on_error),
+            false => Dataset::from_npz(&std::fs::read(path)?, on_error),
         };
         read().map_err(|fault| fault.of(path))
     }

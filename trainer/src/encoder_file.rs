@@ -273,9 +273,10 @@ fn cut_softmax(proto: &mut ModelProto) {
     }
 }
 
-/// The first node that does more with `name` than change its type.
+/// The first node that does more with `name` than change its type; none in a damaged file, whose nodes may
+/// read each other in a circle.
 fn first_reader<'g>(graph: &'g GraphProto, mut name: &'g str) -> Option<&'g NodeProto> {
-    loop {
+    for _ in &graph.node {
         let reader = graph
             .node
             .iter()
@@ -287,6 +288,7 @@ fn first_reader<'g>(graph: &'g GraphProto, mut name: &'g str) -> Option<&'g Node
             _ => return Some(reader),
         }
     }
+    None
 }
 
 impl GraphInput {

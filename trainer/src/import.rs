@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail, ensure};
 use check::checked;
 use choose::{choose, refusal};
-use headstart::onnx::Library;
+use headstart::onnx::{Library, PREFIX};
 use prost::Message;
 use sha2::{Digest, Sha256};
 use tract_onnx::pb::{GraphProto, ModelProto, StringStringEntryProto};
@@ -91,7 +91,7 @@ pub fn run(args: Args) -> Outcome {
         check_output(output, &args.model)?;
     }
     let name = args.model.display().to_string();
-    let found = prepare(&args, None).with_context(|| name.clone())?;
+    let found = open_and_prepare(&args, None).with_context(|| name.clone())?;
     if args.list {
         print!("{}", report::list(&name, &found, args.json));
         return Ok(());
@@ -106,6 +106,32 @@ pub fn run(args: Args) -> Outcome {
     let report = Report::new(&args, output, &imported, &verified, &bytes);
     print!("{}", report.print(args.json));
     Ok(())
+}
+
+/// The encoder file that `headstart import` makes of a network's bytes before it runs the two side by
+/// side: cut at the best candidate. Weights in files beside it are left out.
+///
+/// # Errors
+/// All that the command says of a network that it can't use.
+pub fn encoder(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let args = Args {
+        model: "network.onnx".into(),
+        output: None,
+        list: false,
+        embedding: None,
+        pool: None,
+        shape: None,
+        check: None,
+        licence: None,
+        origin: None,
+        json: false,
+        preprocess: Preprocess::default(),
+    };
+    let model = open::whole(open::decode(bytes)?, Path::new(""), 0)?;
+    let found = prepare(&args, model, None)?;
+    let chosen = choose(&args, &found)?;
+    let imported = finish(&args, found, &chosen, Sha256::digest(bytes).into())?;
+    Ok(imported.model.encode_to_vec())
 }
 
 fn check_output(output: &Path, model: &Path) -> Result<(), Failure> {
@@ -166,8 +192,11 @@ impl Args {
 }
 
 /// Reads and tidies the file. `batch` fixes the batch where it can't be free.
-fn prepare(args: &Args, batch: Option<usize>) -> anyhow::Result<Found> {
-    let mut model = open::open(&args.model)?;
+fn open_and_prepare(args: &Args, batch: Option<usize>) -> anyhow::Result<Found> {
+    prepare(args, open::open(&args.model)?, batch)
+}
+
+fn prepare(args: &Args, mut model: ModelProto, batch: Option<usize>) -> anyhow::Result<Found> {
     if model
         .metadata_props
         .iter()
@@ -175,6 +204,8 @@ fn prepare(args: &Args, batch: Option<usize>) -> anyhow::Result<Found> {
     {
         bail!("it is an encoder of headstart already: there is nothing to import");
     }
+    // What else stands there under our name is not ours, and would be read as if it were.
+    model.metadata_props.retain(|p| !p.key.starts_with(PREFIX));
     let graph = model.graph.as_mut().context("it has no graph")?;
     tidy::order(graph)?;
     let before = Input::of(graph, args.sizes().as_deref())?;
@@ -229,14 +260,15 @@ struct Imported {
 fn import(args: &Args, found: Found, chosen: &Candidate) -> anyhow::Result<(Imported, Verified)> {
     let library = Library::find().ok();
     let batch = found.before.batch.unwrap_or(1);
-    let first = finish(args, found, chosen).and_then(|i| checked(args, i, library));
+    let source: [u8; 32] = Sha256::digest(files::read(&args.model)?).into();
+    let first = finish(args, found, chosen, source).and_then(|i| checked(args, i, library));
     let why = match &first {
         Ok((_, verified)) if verified.refusals.is_empty() => return first,
         Ok((_, verified)) => anyhow!("{}", verified.refusals.join("; ")),
         Err(why) => anyhow!("{why:#}"),
     };
-    let again = prepare(args, Some(batch))
-        .and_then(|found| finish(args, found, chosen))
+    let again = open_and_prepare(args, Some(batch))
+        .and_then(|found| finish(args, found, chosen, source))
         .and_then(|i| checked(args, i, library));
     match (first, again) {
         // A free batch that one runtime can't run loses against a fixed one that both can.
@@ -250,8 +282,13 @@ fn import(args: &Args, found: Found, chosen: &Candidate) -> anyhow::Result<(Impo
     }
 }
 
-/// From the tidied network to the encoder.
-fn finish(args: &Args, found: Found, chosen: &Candidate) -> anyhow::Result<Imported> {
+/// From the tidied network to the encoder; `source` is the file's SHA-256.
+fn finish(
+    args: &Args,
+    found: Found,
+    chosen: &Candidate,
+    source: [u8; 32],
+) -> anyhow::Result<Imported> {
     let Found {
         mut model,
         input,
@@ -283,7 +320,7 @@ fn finish(args: &Args, found: Found, chosen: &Candidate) -> anyhow::Result<Impor
     let half = tidied.widened > 0;
     model
         .metadata_props
-        .extend(metadata(args, chosen, &before)?);
+        .extend(metadata(args, chosen, &before, source));
     model.functions.clear();
     let mut input = input;
     input.name = "input".into();
@@ -311,10 +348,8 @@ fn metadata(
     args: &Args,
     chosen: &Candidate,
     before: &Input,
-) -> anyhow::Result<Vec<StringStringEntryProto>> {
-    let file = files::read(&args.model)?;
-    let source: [u8; 32] = Sha256::digest(&file).into();
-    drop(file);
+    source: [u8; 32],
+) -> Vec<StringStringEntryProto> {
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     // One space for one network cut at one place.
     let space = Sha256::new()
@@ -335,7 +370,7 @@ fn metadata(
         key: format!("headstart.{key}"),
         value,
     };
-    Ok(entries.into_iter().map(entry).collect())
+    entries.into_iter().map(entry).collect()
 }
 
 /// Why the packed encoder can't run it.

@@ -48,6 +48,18 @@ pub fn run(args: Args) -> Outcome {
     Ok(())
 }
 
+/// What `inspect` prints of the bytes of a pack or of an encoder's `.onnx`.
+///
+/// # Errors
+/// A damaged file, or another.
+pub fn text(bytes: &[u8]) -> anyhow::Result<String> {
+    let found = match bytes.starts_with(&MAGIC) {
+        true => pack::findings(bytes)?,
+        false => onnx::findings(bytes)?,
+    };
+    Ok(found.text)
+}
+
 /// The bytes say what the file is; its name decides where they don't.
 fn findings(path: &std::path::Path) -> anyhow::Result<Findings> {
     ensure!(

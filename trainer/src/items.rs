@@ -2,12 +2,12 @@
 //! folder they lie in or by a file beside them.
 
 mod folder;
-mod idx;
+pub mod idx;
 mod image;
 mod readable;
 mod text;
 mod views;
-mod wav;
+pub mod wav;
 
 use std::path::{Path, PathBuf};
 
@@ -256,14 +256,7 @@ fn folder_has(folder: &Path, extensions: &[&str]) -> bool {
 
 /// Whether a file is an .npz whose `x` is bytes [items, height, width, ...].
 pub fn is_picture_npz(path: &Path) -> bool {
-    let Ok(mut archive) = npyz::npz::NpzArchive::open(path) else {
-        return false;
-    };
-    let Ok(Some(x)) = archive.by_name("x") else {
-        return false;
-    };
-    let bytes = matches!(x.header().dtype(), npyz::DType::Plain(t) if t.type_char() == npyz::TypeChar::Uint && t.size_field() == 1);
-    bytes && matches!(x.shape().len(), 3 | 4)
+    std::fs::File::open(path).is_ok_and(|file| Pictures::are_in(std::io::BufReader::new(file)))
 }
 
 /// The noise of a view of a clip, in decibels below its power.

@@ -146,24 +146,27 @@ fn write(path: &Path, kind: Kind, key: &[u8; 32]) -> anyhow::Result<()> {
 /// Another kind of key is wrong usage; what is no key file fails.
 pub fn read(path: &Path, kind: Kind) -> Result<Zeroizing<[u8; 32]>, Failure> {
     let bytes = Zeroizing::new(files::read(path)?);
-    let text = std::str::from_utf8(&bytes).unwrap_or_default();
-    let mut lines = text.lines();
-    let first = lines.next().unwrap_or_default();
-    let known = [Kind::Secret, Kind::Public, Kind::Shared];
-    let found = known.into_iter().find(|own| own.line() == first);
     let (name, wanted) = (path.display(), kind.name());
-    match found {
+    match parse(&bytes) {
         None => Err(anyhow!("{name} is no {wanted}: headstart keygen makes them").into()),
-        Some(found) if found != kind => {
+        Some((found, _)) if found != kind => {
             let found = found.name();
             let text = format!("{name} is a {found}, and a {wanted} is needed there");
             Err(Failure::Usage(text))
         }
-        Some(_) => {
-            let key = lines.next().and_then(unhex).map(Zeroizing::new);
+        Some((_, key)) => {
             key.ok_or_else(|| anyhow!("{name} is damaged: its second line is no {wanted}").into())
         }
     }
+}
+
+/// What a key file's bytes say: which kind it is, and the key, where the second line is one.
+pub fn parse(bytes: &[u8]) -> Option<(Kind, Option<Zeroizing<[u8; 32]>>)> {
+    let mut lines = std::str::from_utf8(bytes).unwrap_or_default().lines();
+    let first = lines.next().unwrap_or_default();
+    let known = [Kind::Secret, Kind::Public, Kind::Shared];
+    let found = known.into_iter().find(|own| own.line() == first)?;
+    Some((found, lines.next().and_then(unhex).map(Zeroizing::new)))
 }
 
 /// A path with another extension behind its own.

@@ -1,6 +1,6 @@
 //! `headstart pretrain`: from data without labels to an encoder.
 
-mod checkpoint;
+pub mod checkpoint;
 mod data;
 pub mod halves;
 mod lars;

@@ -200,12 +200,6 @@ pub fn write(kind: LayerKind, random: &mut Random, bytes: &mut [u8]) -> usize {
     out.reserve(size_of::<PackHeader>());
     let tensors_at = out.add(bytemuck::cast_slice(&tensors[..count]));
     let layers_at = out.reserve(size_of::<LayerRecord>() * if first { 2 } else { 1 });
-    let mut layer = layers[1];
-    let from = &tensors[usize::from(layer.input)];
-    parameters(random, &mut out, &mut layer, from, &output);
-    let records = [before, layer];
-    let records: &[u8] = bytemuck::cast_slice(if first { &records[..] } else { &records[1..] });
-    out.bytes[layers_at..layers_at + records.len()].copy_from_slice(records);
     let front = SensorRecord {
         kind: KIND_SENSOR,
         shift: 1,
@@ -230,8 +224,14 @@ pub fn write(kind: LayerKind, random: &mut Random, bytes: &mut [u8]) -> usize {
     let dim = output.len();
     let centre_at = out.reserve(4 * dim);
     out.bytes[centre_at..centre_at + 4 * dim].fill(0);
+    let mut layer = layers[1];
+    let from = &tensors[usize::from(layer.input)];
+    parameters(random, &mut out, &mut layer, from, &output);
+    let records = [before, layer];
+    let records: &[u8] = bytemuck::cast_slice(if first { &records[..] } else { &records[1..] });
+    out.bytes[layers_at..layers_at + records.len()].copy_from_slice(records);
     let total = out.length.next_multiple_of(8);
-    out.reserve(total - out.length);
+    out.bytes[out.length..total].fill(0);
     let header = PackHeader {
         magic: MAGIC,
         version: VERSION,
@@ -293,7 +293,7 @@ fn place(random: &mut Random, tensors: &mut [TensorRecord; 3], layer: &mut Layer
     end + up(scratch)
 }
 
-/// Weights of the full range, biases and multipliers up to their extremes.
+/// Biases and multipliers up to their extremes, and weights of the full range, which come last.
 fn parameters(
     random: &mut Random,
     out: &mut Writer<'_>,
@@ -302,23 +302,6 @@ fn parameters(
     output: &TensorRecord,
 ) {
     let channels = usize::from(output.channels);
-    let count = match layer.kind() {
-        Some(LayerKind::Depthwise) => {
-            usize::from(layer.kernel_height) * usize::from(layer.kernel_width) * channels
-        }
-        _ => geometry::weight_bytes(layer, input, output),
-    };
-    let at = out.reserve(count);
-    let extreme = random.once_in(8);
-    for (i, weight) in out.bytes[at..at + count].iter_mut().enumerate() {
-        let value = if extreme { 0x80 } else { random.bits() as u8 };
-        *weight = if fills_up(i, layer, input, output) {
-            0
-        } else {
-            value
-        };
-    }
-    layer.weights_at = at as u32;
     let at = out.reserve(channels * size_of::<Channel>());
     let tame = !random.once_in(3);
     for i in 0..channels {
@@ -346,6 +329,23 @@ fn parameters(
         }
         layer.negative_multipliers_at = at as u32;
     }
+    let count = match layer.kind() {
+        Some(LayerKind::Depthwise) => {
+            usize::from(layer.kernel_height) * usize::from(layer.kernel_width) * channels
+        }
+        _ => geometry::weight_bytes(layer, input, output),
+    };
+    let at = out.reserve(count);
+    let extreme = random.once_in(8);
+    for (i, weight) in out.bytes[at..at + count].iter_mut().enumerate() {
+        let value = if extreme { 0x80 } else { random.bits() as u8 };
+        *weight = if fills_up(i, layer, input, output) {
+            0
+        } else {
+            value
+        };
+    }
+    layer.weights_at = at as u32;
 }
 
 /// Whether weight `i` is one of the zeros that fill a convolution's blocks.

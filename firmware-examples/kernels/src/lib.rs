@@ -17,25 +17,27 @@ use random::Random;
 /// The kinds of layers of which a processor has kernels of its own.
 const KINDS: [LayerKind; 3] = [LayerKind::Conv, LayerKind::Depthwise, LayerKind::Dense];
 
-/// Words of arena that any case fits into.
-const ARENA: usize = 24 << 10;
+/// Words of eight bytes that any case's arena and its pack fit into.
+const ARENA: usize = 12 << 10;
+const PACK: usize = case::PACK / 8;
 
-/// What a run works in; too large for a stack.
+/// What a run works in; too large for a stack. The pack, whose last bytes are weights, and the arena, whose
+/// last bytes are scratch, take turns at its very end: where a board has no memory behind that, a kernel
+/// that reads or writes past them stops it.
+#[repr(C)]
 pub struct Memory {
-    pack: [u64; case::PACK / 8],
-    arena: [u32; ARENA],
     counts: [i16; 8192],
     expected: [i8; 8192],
+    words: [u64; PACK + ARENA],
 }
 
 impl Memory {
     /// Zeros.
     pub const fn new() -> Self {
         Memory {
-            pack: [0; case::PACK / 8],
-            arena: [0; ARENA],
             counts: [0; 8192],
             expected: [0; 8192],
+            words: [0; PACK + ARENA],
         }
     }
 }
@@ -93,12 +95,24 @@ fn one(
     number: u32,
     digest: &mut u32,
 ) -> Result<bool, Fault> {
-    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut memory.pack);
-    let length = case::write(kind, random, bytes);
-    let Some(bytes) = bytes.get(..length).filter(|b| !b.is_empty()) else {
-        return Ok(false);
+    let pack_last = number % 2 == 1;
+    let (first, last) = memory
+        .words
+        .split_at_mut(if pack_last { ARENA } else { PACK });
+    let (pack, arena) = if pack_last {
+        (last, first)
+    } else {
+        (first, last)
     };
-    let pack = EncoderPack::new(bytes).map_err(|e| Fault::NoPack(number, e))?;
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(pack);
+    let length = case::write(kind, random, bytes);
+    if length == 0 {
+        return Ok(false);
+    }
+    let at = bytes.len() - length;
+    bytes.copy_within(..length, at);
+    let pack = EncoderPack::new(&bytes[at..]).map_err(|e| Fault::NoPack(number, e))?;
+    let arena: &mut [u32] = bytemuck::cast_slice_mut(arena);
     let counts = memory
         .counts
         .get_mut(..pack.frontend().input_len())
@@ -116,13 +130,8 @@ fn one(
         .expected
         .get_mut(..place.len())
         .ok_or(Fault::TooLarge(number))?;
-    expected.copy_from_slice(run::<PortableKernels>(
-        pack,
-        &mut memory.arena,
-        counts,
-        number,
-    )?);
-    let found = run::<AllKernels>(pack, &mut memory.arena, counts, number)?;
+    expected.copy_from_slice(run::<PortableKernels>(pack, arena, counts, number)?);
+    let found = run::<AllKernels>(pack, arena, counts, number)?;
     for (i, (&a, &b)) in found.iter().zip(expected.iter()).enumerate() {
         if a != b {
             return Err(Fault::Differs(number, i));
@@ -132,15 +141,15 @@ fn one(
     Ok(true)
 }
 
-/// The output's bytes. The arena is full of what nobody wrote.
+/// The output's bytes. The arena is the end of what is given, full of what nobody wrote.
 fn run<'a, K: Kernels>(
     pack: EncoderPack<'_>,
     arena: &'a mut [u32],
     counts: &[i16],
     number: u32,
 ) -> Result<&'a [i8], Fault> {
-    let words = pack.arena_bytes().div_ceil(4);
-    let arena = arena.get_mut(..words).ok_or(Fault::TooLarge(number))?;
+    let before = arena.len().checked_sub(pack.arena_bytes().div_ceil(4));
+    let arena = &mut arena[before.ok_or(Fault::TooLarge(number))?..];
     arena.fill(0xA5A5_5A5A);
     let mut encoder = PackedEncoder::<K>::new(pack, arena).map_err(|_| Fault::TooLarge(number))?;
     encoder

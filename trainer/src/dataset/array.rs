@@ -1,7 +1,7 @@
 //! One array out of an `.npz` archive. Nothing in it is trusted: memory is taken as bytes arrive,
 //! and a header is checked against the bytes that follow before anything is made of it.
 
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Seek};
 
 use npyz::npz::NpzArchive;
 use npyz::{DType, Deserialize, NpyFile, Order, TypeChar};
@@ -10,6 +10,9 @@ use super::Fault;
 
 /// The largest array that is read, in bytes: a small file can unpack to far more than that.
 const LARGEST_ARRAY: u64 = 4 << 30;
+
+/// Bytes of a header that are read; numpy writes 128.
+const LONGEST_HEADER: u64 = 1 << 16;
 
 const NUMBERS: &str = "an integer type, float32 or float64";
 
@@ -98,6 +101,35 @@ pub(super) fn scalar(dtype: &DType) -> Option<(TypeChar, u64)> {
 
 /// The bytes of an array in the archive, unpacked; `None` where there is none of that name.
 pub(super) fn entry(archive: &mut Archive, array: &'static str) -> Result<Option<Vec<u8>>, Fault> {
+    let bytes = unpacked(archive, array, LARGEST_ARRAY + 1)?;
+    match bytes {
+        Some(bytes) if bytes.len() as u64 > LARGEST_ARRAY => Err(Fault::Damaged {
+            array,
+            reason: format!("it is larger than {LARGEST_ARRAY} bytes"),
+        }),
+        bytes => Ok(bytes),
+    }
+}
+
+/// An array's type and shape, of which no more than the header is read; `None` where there is none of
+/// that name.
+pub(super) fn kind<R: Read + Seek>(
+    archive: &mut NpzArchive<R>,
+    array: &'static str,
+) -> Result<Option<(DType, Vec<u64>)>, Fault> {
+    let Some(bytes) = unpacked(archive, array, LONGEST_HEADER)? else {
+        return Ok(None);
+    };
+    let (npy, _) = parsed(&bytes, array)?;
+    Ok(Some((npy.dtype(), npy.shape().to_vec())))
+}
+
+/// The first `most` bytes of an array.
+fn unpacked<R: Read + Seek>(
+    archive: &mut NpzArchive<R>,
+    array: &'static str,
+    most: u64,
+) -> Result<Option<Vec<u8>>, Fault> {
     if !archive.array_names().any(|name| name == array) {
         return Ok(None);
     }
@@ -105,16 +137,35 @@ pub(super) fn entry(archive: &mut Archive, array: &'static str) -> Result<Option
     let file = archive.zip_archive().by_name(&format!("{array}.npy"));
     let file = file.map_err(|e| damaged(e.to_string()))?;
     let mut bytes = Vec::new();
-    let read = file.take(LARGEST_ARRAY + 1).read_to_end(&mut bytes);
+    let read = file.take(most).read_to_end(&mut bytes);
     read.map_err(|e| damaged(e.to_string()))?;
-    if bytes.len() as u64 > LARGEST_ARRAY {
-        return Err(damaged(format!("it is larger than {LARGEST_ARRAY} bytes")));
-    }
     Ok(Some(bytes))
 }
 
 /// Parses an array's header and checks that as many elements follow as it promises.
 pub(super) fn open<'a>(bytes: &'a [u8], array: &'static str) -> Result<NpyFile<&'a [u8]>, Fault> {
+    let damaged = |reason: String| Fault::Damaged { array, reason };
+    let (npy, data) = parsed(bytes, array)?;
+    let size = npy.dtype().num_bytes().unwrap_or(0) as u64;
+    let promised = npy.len().checked_mul(size);
+    if size == 0 || promised != Some(data.len() as u64) {
+        let shape = npy.shape();
+        let found = data.len();
+        return Err(damaged(format!(
+            "its header promises {shape:?} elements of {size} bytes, {found} bytes follow"
+        )));
+    }
+    if npy.order() == Order::Fortran && npy.shape().len() > 1 {
+        return Err(Fault::FortranOrder { array });
+    }
+    Ok(npy)
+}
+
+/// Parses an array's header; what follows it is not looked at.
+fn parsed<'a>(
+    bytes: &'a [u8],
+    array: &'static str,
+) -> Result<(NpyFile<&'a [u8]>, &'a [u8]), Fault> {
     let damaged = |reason: String| Fault::Damaged { array, reason };
     let (header, data) = header(bytes).ok_or_else(|| damaged("no .npy header".into()))?;
     // A header of plain elements has one brace and one parenthesis, and few digits. More would
@@ -131,19 +182,7 @@ pub(super) fn open<'a>(bytes: &'a [u8], array: &'static str) -> Result<NpyFile<&
         });
     }
     let npy = NpyFile::new(bytes).map_err(|e| damaged(e.to_string()))?;
-    let size = npy.dtype().num_bytes().unwrap_or(0) as u64;
-    let promised = npy.len().checked_mul(size);
-    if size == 0 || promised != Some(data.len() as u64) {
-        let shape = npy.shape();
-        let found = data.len();
-        return Err(damaged(format!(
-            "its header promises {shape:?} elements of {size} bytes, {found} bytes follow"
-        )));
-    }
-    if npy.order() == Order::Fortran && npy.shape().len() > 1 {
-        return Err(Fault::FortranOrder { array });
-    }
-    Ok(npy)
+    Ok((npy, data))
 }
 
 /// The text of an .npy header, and what follows it.

@@ -2,13 +2,13 @@
 //! `labels`, as models/data/watch/README.md describes it.
 
 use std::collections::BTreeSet;
-use std::io::Cursor;
+use std::io::{Cursor, Read, Seek};
 use std::path::Path;
 
 use npyz::TypeChar;
 use npyz::npz::NpzArchive;
 
-use super::array::{Archive, entry, numbers, open, scalar, values};
+use super::array::{Archive, entry, kind, numbers, open, scalar, values};
 use super::{Dataset, DatasetError, Fault, Recording, sha256};
 use crate::on_error::{OnError, Skipped};
 
@@ -221,8 +221,25 @@ impl Pictures {
     /// # Errors
     /// As [`Dataset::load`].
     pub fn load(path: &Path) -> Result<Pictures, DatasetError> {
-        let read = || pictures(&std::fs::read(path)?);
+        let read = || Pictures::from_npz(&std::fs::read(path)?);
         read().map_err(|fault| fault.of(path))
+    }
+
+    /// Reads the bytes of such a file.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    pub fn from_npz(bytes: &[u8]) -> Result<Pictures, Fault> {
+        pictures(bytes)
+    }
+
+    /// Whether an `.npz` file is of pictures: its `x` is bytes, [items, height, width] or with channels
+    /// behind. Reads no more of it than that takes.
+    pub fn are_in(file: impl Read + Seek) -> bool {
+        let found = || kind(&mut NpzArchive::new(file).ok()?, "x").ok()?;
+        found().is_some_and(|(element, shape)| {
+            scalar(&element) == Some((TypeChar::Uint, 1)) && matches!(shape.len(), 3 | 4)
+        })
     }
 
     /// Whether a file has an array y.

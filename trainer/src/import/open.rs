@@ -72,10 +72,15 @@ pub fn open(path: &Path) -> Result<ModelProto, OpenError> {
     }
     let mut bytes = Vec::with_capacity(size as usize);
     File::open(path)?.read_to_end(&mut bytes)?;
-    let mut model = decode(&bytes)?;
+    let model = decode(&bytes)?;
     drop(bytes);
     let folder = path.parent().unwrap_or(Path::new(""));
-    take_in(&mut model, folder, LARGEST - size)?;
+    whole(model, folder, LARGEST - size)
+}
+
+/// A model with the weights that are in other files of `folder`, no more than `room` bytes of them.
+pub fn whole(mut model: ModelProto, folder: &Path, room: u64) -> Result<ModelProto, OpenError> {
+    take_in(&mut model, folder, room)?;
     let tensors = model.graph.iter().flat_map(|g| {
         g.initializer.iter().chain(
             g.node

@@ -8,8 +8,9 @@ use std::path::Path;
 use anyhow::Context;
 use flate2::bufread::GzDecoder;
 
-/// What stands for the images in a file's name, and for the labels in that of the other.
+/// What stands for the images in a file's name.
 pub const IMAGES: &str = "images-idx3";
+/// What stands there in the name of the file of labels.
 pub const LABELS: &str = "labels-idx1";
 
 /// Where the labels of a file of images should be; `None` where its name does not say that it has
@@ -68,14 +69,21 @@ pub enum IdxError {
 /// Reads the first `limit` items of a file whose items have `rank - 1` dimensions; it may be
 /// gzipped.
 pub fn load(path: &Path, rank: u8, limit: usize) -> anyhow::Result<Idx> {
-    let read = || {
-        let mut file = BufReader::new(File::open(path)?);
-        match file.fill_buf()? {
-            [0x1f, 0x8b, ..] => parse(GzDecoder::new(file), rank, limit),
-            _ => parse(file, rank, limit),
-        }
-    };
+    let read = || Idx::read(BufReader::new(File::open(path)?), rank, limit);
     read().with_context(|| path.display().to_string())
+}
+
+impl Idx {
+    /// Reads the first `limit` items of a file's bytes, as [`load`] does.
+    ///
+    /// # Errors
+    /// All of [`IdxError`].
+    pub fn read(mut bytes: impl BufRead, rank: u8, limit: usize) -> Result<Idx, IdxError> {
+        match bytes.fill_buf()? {
+            [0x1f, 0x8b, ..] => parse(GzDecoder::new(bytes), rank, limit),
+            _ => parse(bytes, rank, limit),
+        }
+    }
 }
 
 /// Reads the first `limit` items. Memory is taken as the bytes arrive, not as the header promises.

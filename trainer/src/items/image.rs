@@ -1,10 +1,13 @@
 //! Pictures from files.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
 
 use headstart::frontend::Image;
+use image::{DynamicImage, ImageDecoder};
 
 use super::Known;
 use super::folder::{self, Kind};
@@ -15,6 +18,9 @@ use crate::error::Failure;
 
 /// The largest side of an image in a file.
 const LARGEST_FILE: u32 = 16_384;
+
+/// The most pixels of one: 8192 x 8192, 192 MiB in colour.
+const MOST_PIXELS: u64 = 1 << 26;
 
 /// A data set of images.
 pub enum Images {
@@ -121,24 +127,8 @@ impl Images {
             }
             Images::Files(paths) => {
                 let path = paths.get(i).context("no such image")?;
-                let read = || {
-                    let mut reader = image::ImageReader::open(path)?.with_guessed_format()?;
-                    let mut limits = image::Limits::default();
-                    limits.max_image_width = Some(LARGEST_FILE);
-                    limits.max_image_height = Some(LARGEST_FILE);
-                    reader.limits(limits);
-                    reader.decode()
-                };
-                let image = read()
-                    .with_context(|| path.display().to_string())?
-                    .into_rgb8();
-                ensure!(!image.is_empty(), "{} has no pixels", path.display());
-                Ok(Picture {
-                    height: image.height() as usize,
-                    width: image.width() as usize,
-                    channels: 3,
-                    pixels: image.into_raw(),
-                })
+                let read = || Picture::decode(BufReader::new(File::open(path)?));
+                read().with_context(|| path.display().to_string())
             }
         }
     }
@@ -209,6 +199,33 @@ fn idx_images(data: &Path, limit: usize) -> Result<Idx, Failure> {
 }
 
 impl Picture {
+    /// Decodes the bytes of a PNG or JPEG file, in colour.
+    ///
+    /// # Errors
+    /// Neither, or damaged, or larger than 16,384 pixels a side or 2^26 in all.
+    pub fn decode(bytes: impl BufRead + Seek) -> anyhow::Result<Picture> {
+        let mut reader = image::ImageReader::new(bytes).with_guessed_format()?;
+        let mut limits = image::Limits::default();
+        limits.max_image_width = Some(LARGEST_FILE);
+        limits.max_image_height = Some(LARGEST_FILE);
+        reader.limits(limits);
+        let decoder = reader.into_decoder()?;
+        // A few bytes can claim a large picture, and be read as a grey one.
+        let (width, height) = decoder.dimensions();
+        ensure!(
+            u64::from(width) * u64::from(height) <= MOST_PIXELS,
+            "it has {width} x {height} pixels, more than {MOST_PIXELS}: make it smaller first"
+        );
+        let image = DynamicImage::from_decoder(decoder)?.into_rgb8();
+        ensure!(!image.is_empty(), "it has no pixels");
+        Ok(Picture {
+            height: image.height() as usize,
+            width: image.width() as usize,
+            channels: 3,
+            pixels: image.into_raw(),
+        })
+    }
+
     /// `pixels` is `[height][width][channels]`.
     pub fn new(height: usize, width: usize, channels: usize, pixels: Vec<u8>) -> Picture {
         Picture {

@@ -54,8 +54,12 @@ pub fn clip(
     Ok(centred(&samples, length, noise, index))
 }
 
-/// At most the first `length` samples, in units of an int16.
-fn samples(bytes: impl Read, rate: u32, length: usize) -> Result<Vec<f32>, WavError> {
+/// At most the first `length` samples of a file's bytes, in units of an int16; at least one, and all
+/// of them finite.
+///
+/// # Errors
+/// All of [`WavError`].
+pub fn samples(bytes: impl Read, rate: u32, length: usize) -> Result<Vec<f32>, WavError> {
     let mut wav = WavReader::new(bytes)?;
     let found = wav.spec();
     let kind = (found.sample_format, found.bits_per_sample);

@@ -93,15 +93,37 @@ pub fn load(
             path.display()
         )
     };
-    let (json, weights, moments) = split(&bytes).with_context(damaged)?;
-    let header: Header = serde_json::from_slice(json).with_context(damaged)?;
-    compare(&header, expected).with_context(|| format!("{} is of another run", path.display()))?;
-    let weights =
-        ModuleRecord::from_bytes(Bytes::from_bytes_vec(weights.to_vec())).with_context(damaged)?;
-    let moments = OptimizerRecord::from_bytes(Bytes::from_bytes_vec(moments.to_vec()))
-        .with_context(damaged)?;
-    let model = model.try_load_record(weights).with_context(damaged)?;
-    Ok((header, model, optimiser.load_record(moments)))
+    let found = Checkpoint::parse(&bytes).with_context(damaged)?;
+    compare(&found.header, expected)
+        .with_context(|| format!("{} is of another run", path.display()))?;
+    let model = model.try_load_record(found.model).with_context(damaged)?;
+    Ok((found.header, model, optimiser.load_record(found.optimiser)))
+}
+
+/// What a file holds.
+pub struct Checkpoint {
+    /// Of which run, and how far.
+    pub header: Header,
+    /// The parameters.
+    pub model: ModuleRecord,
+    /// The optimiser's moments.
+    pub optimiser: OptimizerRecord,
+}
+
+impl Checkpoint {
+    /// Reads a file's bytes.
+    ///
+    /// # Errors
+    /// Damaged, or of another version.
+    pub fn parse(bytes: &[u8]) -> anyhow::Result<Checkpoint> {
+        let (json, model, optimiser) = split(bytes).context("it is no whole checkpoint")?;
+        let bytes = |part: &[u8]| Bytes::from_bytes_vec(part.to_vec());
+        Ok(Checkpoint {
+            header: serde_json::from_slice(json)?,
+            model: ModuleRecord::from_bytes(bytes(model))?,
+            optimiser: OptimizerRecord::from_bytes(bytes(optimiser))?,
+        })
+    }
 }
 
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {

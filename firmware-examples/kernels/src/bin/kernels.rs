@@ -12,15 +12,21 @@ mod board {
     use cortex_m_semihosting::hio;
     use kernels::Memory;
 
+    /// Where the board's 16 MB of external RAM end; behind them is nothing.
+    const END: usize = 0x2200_0000;
+
     #[entry]
     fn main() -> ! {
-        static mut MEMORY: Memory = Memory::new();
+        let memory = (END - size_of::<Memory>()) as *mut Memory;
+        // SAFETY: the program has all that it needs elsewhere (memory.x), nobody else has a reference,
+        // and every pattern of bits is a `Memory`.
+        let memory = unsafe { &mut *memory };
         let Ok(mut out) = hio::hstdout() else {
             mps2::exit(false)
         };
         let mut buffer = [0; 64];
         let cases = mps2::argument(&mut buffer).and_then(|text| text.parse().ok());
-        let outcome = kernels::compare(cases.unwrap_or(super::CASES), MEMORY, &mut out);
+        let outcome = kernels::compare(cases.unwrap_or(super::CASES), memory, &mut out);
         if let Err(fault) = &outcome {
             let _ = writeln!(out, "error: {fault:?}");
         }
