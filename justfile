@@ -7,7 +7,7 @@ default:
 ci:
     .ci/run
 
-# One job: tools, fmt, device, lean, teach, no_std, qemu, c, machines, kernels, test, clippy, docs, instructions, log, package
+# One job: tools, fmt, device, lean, teach, no_std, qemu, c, machines, kernels, test, clippy, docs, instructions, log, wire, package
 job NAME:
     .ci/run {{NAME}}
 

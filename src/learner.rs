@@ -133,6 +133,11 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
         &self.statistics
     }
 
+    /// The examples, where they are kept.
+    pub fn samples(&self) -> Option<&Samples<'a>> {
+        self.samples.as_ref()
+    }
+
     /// Takes over what was learnt before a reset; see [`Statistics::save`]. Samples are not part of
     /// it, so a learner that keeps them refuses.
     pub fn restore(&mut self, snapshot: &[u8]) -> Result<(), LearnerError> {

@@ -27,6 +27,7 @@
 //! | [`digest`] | the SHA-256 that two machines compare |
 //! | `signed` | feature `signed`: packs and heads that only the holder of a key can have made |
 //! | `sealed` | feature `sealed`: heads and packs that only the holders of a key can read |
+//! | `wire` | feature `wire`: teaching over a serial line or TCP |
 //! | `onnx` | features `tract` and `ort`, on Linux: the encoder's `.onnx` itself behind the same trait |
 //!
 //! ```no_run
@@ -86,6 +87,8 @@ pub mod signed;
 pub mod statistics;
 pub mod store;
 pub mod stream;
+#[cfg(feature = "wire")]
+pub mod wire;
 
 pub use embedding::Embedding;
 pub use encoder::{Encoder, PackedEncoder};

@@ -338,3 +338,163 @@ pub fn snapshot(data: &[u8]) -> bool {
     }
     true
 }
+
+/// The fuzzer's bytes on a wire to a device: as they are, and cut into messages (a length, then as many
+/// bytes) that are sealed. A request that comes twice is done once and answered alike. True where one
+/// was done.
+pub fn wire(data: &[u8]) -> bool {
+    use headstart::learner::WhenFull;
+    use headstart::store::LogClass;
+    use headstart::wire::{Device, Input, Server};
+    use headstart::{Label, Learner, PrototypeHead, SampleLog, Samples, Statistics};
+    let Some((&flags, data)) = data.split_first() else {
+        return false;
+    };
+    let mut words = [0; Statistics::gram_words(D, 3)];
+    let mut labels = [const { Label::new() }; 3];
+    let statistics = match flags & 1 {
+        0 => Statistics::new(D, [0; 32], &mut words, &mut labels),
+        _ => Statistics::with_gram(D, [0; 32], &mut words, &mut labels),
+    };
+    let statistics = statistics.expect("the buffers are long enough");
+    let mut flash = Small {
+        bytes: vec![0xff; 8 * 256],
+        worn: usize::from(flags >> 4),
+    };
+    let mut classes = [LogClass::NONE; 3];
+    let mut buffer = [0; SampleLog::<&mut Small>::buffer_bytes(D)];
+    let range = 0..flash.bytes.len() as u32;
+    let log = SampleLog::open_rewritable(&mut flash, range, &statistics, &mut classes, &mut buffer);
+    let mut embedding = [0; 2 * D];
+    let learner = Learner::new(Counts, statistics, PrototypeHead::new(None), &mut embedding);
+    let learner = learner.expect("the buffers are long enough");
+    let input = Input::Sensor {
+        window: 4,
+        channels: 4,
+        hop: 2,
+        rate_hz: 50.0,
+    };
+    // Shorter than some replies, at either address.
+    let (mut request, mut reply) = ([0; 97], [0; 120]);
+    let odd = usize::from(flags >> 3 & 1);
+    let mut server = Server::new(&mut request[odd..], &mut reply[odd..]);
+    match (flags & 2, log) {
+        (0, Ok(log)) => {
+            let mut device = Device::new(learner, input, ()).with_log(log, WhenFull::DropOldest);
+            talk(data, &mut server, &mut device)
+        }
+        _ => {
+            let mut samples = [0; Samples::bytes(D, 5)];
+            let learner = match flags & 4 {
+                0 => learner,
+                _ => (learner.with_samples(Samples::new(D, &mut samples))).expect("it is empty"),
+            };
+            talk(data, &mut server, &mut Device::new(learner, input, ()))
+        }
+    }
+}
+
+fn talk<F: embedded_storage::nor_flash::NorFlash>(
+    data: &[u8],
+    server: &mut headstart::wire::Server<'_>,
+    device: &mut headstart::wire::Device<'_, Counts, headstart::PrototypeHead, (), F>,
+) -> bool {
+    use headstart::wire::{Receiver, Reply};
+    for &byte in data {
+        let _ = server.push(byte, device);
+    }
+    let _ = server.push(0, device);
+    let (mut rest, mut done) = (data, false);
+    while let Some((&length, behind)) = rest.split_first() {
+        let (message, behind) = behind.split_at(behind.len().min(length.into()));
+        rest = behind;
+        let frame = sealed(message);
+        let first = send(&frame, server, device).expect("an answer");
+        let learnt = digest(device);
+        let again = send(&frame, server, device);
+        assert_eq!(again.as_ref(), Some(&first), "another answer");
+        assert_eq!(digest(device), learnt, "done twice");
+        let mut buffer = [0; 256];
+        let mut receiver = Receiver::new(&mut buffer);
+        let mut whole = false;
+        for &byte in &first {
+            whole = receiver.push(byte).expect("a frame");
+        }
+        assert!(whole || first.is_empty(), "the answer is no frame");
+        let answer = receiver.message::<Reply<'_>>();
+        done |= matches!(answer, Some((_, reply)) if !matches!(reply, Reply::Refused { .. }));
+    }
+    done
+}
+
+fn send<F: embedded_storage::nor_flash::NorFlash>(
+    frame: &[u8],
+    server: &mut headstart::wire::Server<'_>,
+    device: &mut headstart::wire::Device<'_, Counts, headstart::PrototypeHead, (), F>,
+) -> Option<Vec<u8>> {
+    let mut push = |&byte: &u8| server.push(byte, device).map(<[u8]>::to_vec);
+    frame.iter().filter_map(&mut push).last()
+}
+
+fn digest<F: embedded_storage::nor_flash::NorFlash>(
+    device: &headstart::wire::Device<'_, Counts, headstart::PrototypeHead, (), F>,
+) -> String {
+    let statistics = device.learner.statistics();
+    headstart::digest::Digest::new(statistics).hex().to_string()
+}
+
+/// A message as a frame of this version.
+fn sealed(message: &[u8]) -> Vec<u8> {
+    let mut body = vec![headstart::wire::VERSION];
+    body.extend(message);
+    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&body);
+    body.extend(crc.to_le_bytes());
+    let mut frame = Vec::new();
+    for part in body.split(|&b| b == 0) {
+        let mut rest = part;
+        while rest.len() > 253 {
+            let (full, behind) = rest.split_at(254);
+            frame.push(255);
+            frame.extend(full);
+            rest = behind;
+        }
+        frame.push(rest.len() as u8 + 1);
+        frame.extend(rest);
+    }
+    frame.push(0);
+    frame
+}
+
+/// Takes a window of counts as its raw embedding.
+struct Counts;
+
+impl Encoder for Counts {
+    fn dim(&self) -> usize {
+        D
+    }
+
+    fn input_len(&self) -> usize {
+        D
+    }
+
+    fn artefact(&self) -> headstart::pack::Artefact {
+        [0; 32]
+    }
+
+    fn embed<'o>(
+        &mut self,
+        signal: headstart::frontend::Signal<'_>,
+        out: &'o mut [i8],
+    ) -> Result<headstart::Embedding<'o>, headstart::encoder::EmbedError> {
+        use headstart::encoder::EmbedError;
+        let headstart::frontend::Signal::Samples(counts) = signal else {
+            return Err(EmbedError::WrongSignal { takes: "samples" });
+        };
+        if counts.len() != D {
+            let (expected, got) = (D, counts.len());
+            return Err(EmbedError::InputLength { expected, got });
+        }
+        let raw = counts.iter().map(|&c| i32::from(c));
+        headstart::Embedding::normalise(raw, &[0; D], out).map_err(EmbedError::Zero)
+    }
+}

@@ -49,6 +49,12 @@ fn flash_as_a_log() {
 }
 
 #[test]
+fn requests_on_a_wire() {
+    let (files, ran) = replay("wire", fuzzing::wire);
+    assert!(files > 10 && ran > 8, "{ran} of {files}");
+}
+
+#[test]
 fn snapshots_of_statistics() {
     let (files, ran) = replay("snapshot", fuzzing::snapshot);
     assert!(files > 5 && ran > 2, "{ran} of {files}");

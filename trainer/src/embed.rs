@@ -104,11 +104,11 @@ pub fn run(args: Args) -> Outcome {
 }
 
 /// What is known of each embedding, in the order of the file.
-struct Known {
-    labels: Vec<String>,
+pub(crate) struct Known {
+    pub labels: Vec<String>,
     /// Indices into `labels`.
-    classes: Vec<u32>,
-    groups: Vec<u32>,
+    pub classes: Vec<u32>,
+    pub groups: Vec<u32>,
 }
 
 /// Embeds and writes the file.
@@ -225,23 +225,31 @@ fn check(args: &Args) -> Result<(), Failure> {
 }
 
 /// The bytes of the `.npz` file; they depend on nothing but the arguments.
-fn npz(known: &Known, rows: &[Vec<f32>]) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn npz(known: &Known, rows: &[Vec<f32>]) -> anyhow::Result<Vec<u8>> {
     let mut npz = NpzWriter::new(Cursor::new(Vec::new()));
     let count = rows.len() as u64;
     let dim = rows.first().map_or(0, Vec::len) as u64;
-    let width = known.labels.iter().map(String::len).max().unwrap_or(0);
-    let mut table = Vec::with_capacity(known.labels.len() * width);
-    for (row, label) in known.labels.iter().enumerate() {
-        table.extend(label.bytes());
-        table.resize((row + 1) * width, 0);
-    }
-    let shape = [known.labels.len() as u64, width as u64];
     let values = rows.iter().flatten().copied();
     add(&mut npz, "x", &[count, 1, dim], values)?;
     add(&mut npz, "y", &[count], known.classes.iter().copied())?;
     add(&mut npz, "group", &[count], known.groups.iter().copied())?;
-    add(&mut npz, "labels", &shape, table.into_iter())?;
+    add_labels(&mut npz, &known.labels)?;
     Ok(npz.zip_writer().finish()?.into_inner())
+}
+
+/// Class names as rows of bytes, padded with zeros.
+pub(crate) fn add_labels(
+    npz: &mut NpzWriter<Cursor<Vec<u8>>>,
+    labels: &[String],
+) -> anyhow::Result<()> {
+    let width = labels.iter().map(String::len).max().unwrap_or(0);
+    let mut table = Vec::with_capacity(labels.len() * width);
+    for (row, label) in labels.iter().enumerate() {
+        table.extend(label.bytes());
+        table.resize((row + 1) * width, 0);
+    }
+    let shape = [labels.len() as u64, width as u64];
+    add(npz, "labels", &shape, table.into_iter())
 }
 
 pub(crate) fn add<T: npyz::AutoSerialize>(

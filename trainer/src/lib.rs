@@ -36,6 +36,7 @@ pub mod report;
 pub mod sign;
 pub mod source;
 pub mod study;
+pub mod teach;
 pub mod tokens;
 
 /// What the tests of several modules run on, the binary's among them.

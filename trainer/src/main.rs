@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use headstart_trainer::error::Outcome;
 use headstart_trainer::{
     background, bench, embed, evaluate, head, import, inspect, keys, pack, pretrain, sign, study,
+    teach,
 };
 
 #[global_allocator]
@@ -27,6 +28,7 @@ enum Command {
     Pack(pack::Args),
     Evaluate(evaluate::Args),
     Study(study::Args),
+    Teach(teach::Args),
     Embed(embed::Args),
     Inspect(inspect::Args),
     Bench(bench::Args),
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Pack(args) => pack::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Study(args) => study::run(args),
+        Command::Teach(args) => teach::run(args),
         Command::Embed(args) => embed::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),

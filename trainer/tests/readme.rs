@@ -1,7 +1,8 @@
 //! Every shell line of the README runs; its Rust is a doc test of the device crate.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -42,6 +43,39 @@ fn taught(path: &Path) {
     for label in ["row", "curl"] {
         let e = Embedding::new(&[16; 64]).expect("not zero");
         log.learn(label, e).expect("there is room");
+    }
+}
+
+/// Where the README's server listens; here it is on a free port.
+const LISTEN: &str = "127.0.0.1:7777";
+
+/// A line that does not end by itself.
+struct Server {
+    process: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(arguments: &str, folder: &Path) -> Server {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_headstart"))
+            .args(arguments.replace(LISTEN, "127.0.0.1:0").split_whitespace())
+            .current_dir(folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the command runs");
+        let mut line = String::new();
+        let out = process.stdout.as_mut().expect("piped");
+        BufReader::new(out).read_line(&mut line).expect("a line");
+        let address = line.trim().strip_prefix("listening on ").expect(arguments);
+        let address = address.to_owned();
+        Server { process, address }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -90,7 +124,7 @@ fn the_commands_of_the_readme_run() {
     }
     std::fs::write(own("lines.txt"), lines_of_text).expect("a text");
     taught(&own("device.log"));
-    let mut ran = 0;
+    let (mut ran, mut servers) = (0, Vec::new());
     for line in lines() {
         let Some(arguments) = line.strip_prefix("headstart ") else {
             continue;
@@ -105,6 +139,12 @@ fn the_commands_of_the_readme_run() {
             .replace("pretrain.npz", "unseen.npz")
             .replace("full.npz", "unseen.npz")
             .replace("--ways 7", "--ways 3");
+        if arguments.contains("--serve") {
+            servers.push(Server::start(&arguments, folder.path()));
+            continue;
+        }
+        let port = servers.last().map_or("", |s| s.address.as_str());
+        let arguments = arguments.replace(LISTEN, port);
         let mut arguments: Vec<&str> = arguments.split_whitespace().collect();
         match arguments[0] {
             "pretrain" => arguments.extend(["--epochs", "1", "--batch", "16", "--size", "16"]),

@@ -1,12 +1,14 @@
-//! QEMU's mps2-an386, a Cortex-M4F: what it ran, what memory that took, and a way to print and to
-//! end, through semihosting.
+//! QEMU's mps2-an386, a Cortex-M4F: what it ran, what memory that took, a serial port, and a way
+//! to print and to end, through semihosting.
 #![no_std]
 
 mod counter;
 mod machine;
+mod uart;
 
 pub use counter::Instructions;
 pub use machine::{CORE, Usage, argument, usage};
+pub use uart::Uart;
 
 use core::fmt::Write as _;
 use core::panic::PanicInfo;

@@ -284,7 +284,7 @@ fn embed_packed(
 }
 
 /// The counts that the file had, from the physical units that [`Dataset::load`] made of them.
-fn stored_counts(data: &Dataset) -> anyhow::Result<Vec<i16>> {
+pub(crate) fn stored_counts(data: &Dataset) -> anyhow::Result<Vec<i16>> {
     let Some(scale) = &data.scale else {
         bail!(
             "the data has floating-point values, but a .pack takes a sensor's counts: save x as int16 with an array scale (physical units per count), or evaluate the .onnx"
