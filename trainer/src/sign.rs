@@ -196,7 +196,7 @@ mod tests {
         };
         let places = (0..whole.len()).into_par_iter();
         let missed = places.map_init(|| whole.clone(), flipped).flatten();
-        assert_eq!(missed.collect::<Vec<usize>>(), []);
+        assert_eq!(missed.collect::<Vec<usize>>(), [0usize; 0]);
     }
 
     #[test]
