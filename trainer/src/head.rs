@@ -25,6 +25,8 @@ use crate::error::{Failure, Outcome};
 use crate::files;
 use crate::keys::hex;
 
+pub use merge::added;
+
 /// Learnt heads as files: export, import, look at them, compare them, add them up
 ///
 /// A head file is a snapshot of a device's statistics (Statistics::save): counts, sums and, in the gram

@@ -118,7 +118,7 @@ pub fn run(args: Args) -> Outcome {
 ///
 /// # Errors
 /// More examples than the sums can take.
-fn added(heads: &[Head], min_devices: usize, clip: Option<i32>) -> anyhow::Result<Head> {
+pub fn added(heads: &[Head], min_devices: usize, clip: Option<i32>) -> anyhow::Result<Head> {
     let first = heads.first().context("there is no head")?;
     let mut sum = Head {
         classes: BTreeMap::new(),
