@@ -52,6 +52,9 @@ impl Default for Options {
 /// Windows at once beyond which a file is damaged.
 const LARGEST_BATCH: usize = 1024;
 
+/// Numbers at once beyond which it is damaged, too: half a gibibyte of them.
+const LARGEST_INPUT: usize = 1 << 27;
+
 /// An encoder's `.onnx` in a runtime; see the [module](super).
 pub struct OnnxEncoder<R> {
     runtime: R,
@@ -126,6 +129,12 @@ impl<R: Runtime> OnnxEncoder<R> {
             threads => threads,
         };
         let shape = [&[batch], dims.as_slice()].concat();
+        let values = shape.iter().fold(1usize, |n, &d| n.saturating_mul(d));
+        if values > LARGEST_INPUT {
+            return Err(OnnxError::Runtime(std::format!(
+                "it takes {values} numbers at once"
+            )));
+        }
         let mut runtime = R::load(bytes, &shape, threads)?;
         let silence = vec![0.0; shape.iter().product()];
         let dim = runtime.run(&silence)?.len() / batch;

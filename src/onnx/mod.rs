@@ -39,6 +39,8 @@
 mod encoder;
 mod encoder_info;
 mod error;
+#[cfg(feature = "tract")]
+mod framework;
 mod guard;
 mod model;
 #[cfg(feature = "ort")]
@@ -49,6 +51,8 @@ mod tract;
 pub use encoder::{OnnxEncoder, Options, Runtime};
 pub use encoder_info::{Background, EncoderInfo, InfoError, Layout, PREFIX};
 pub use error::OnnxError;
+#[cfg(feature = "tract")]
+pub use framework::framework;
 pub use guard::{Panicked, guarded};
 #[cfg(feature = "ort")]
 pub use onnxruntime::{Library, Ort};

@@ -8,6 +8,7 @@ use std::vec::Vec;
 
 use tract_onnx::prelude::*;
 
+use super::framework::framework;
 use super::guard::guarded;
 use super::{OnnxError, Runtime};
 
@@ -22,11 +23,7 @@ impl Runtime for Tract {
     fn load(mut bytes: &[u8], shape: &[usize], threads: usize) -> Result<Self, OnnxError> {
         guarded(|| {
             let mut load = || -> TractResult<Tract> {
-                // Shapes stored for another batch size would be held against ours.
-                let model = tract_onnx::onnx()
-                    .with_ignore_value_info(true)
-                    .with_ignore_output_shapes(true)
-                    .model_for_read(&mut bytes)?;
+                let model = framework().model_for_read(&mut bytes)?;
                 let first: Vec<OutletId> = model.outputs.iter().take(1).copied().collect();
                 let plan = model
                     .with_output_outlets(&first)?

@@ -133,21 +133,23 @@ impl<'b> Server<'b> {
     }
 }
 
-/// Why not, for programs and for people.
-struct Refused(Refusal, heapless::String<TEXT>);
+/// Why not.
+enum Refused {
+    /// Which says it all.
+    Plain(Refusal),
+    /// Which has a text of its own.
+    Learner(LearnerError),
+}
 
 impl From<Refusal> for Refused {
     fn from(why: Refusal) -> Self {
-        Refused(why, heapless::String::new())
+        Refused::Plain(why)
     }
 }
 
 impl From<LearnerError> for Refused {
     fn from(error: LearnerError) -> Self {
-        let mut text = heapless::String::new();
-        // What does not fit is left out: the code says the most of it.
-        let _ = core::fmt::Write::write_fmt(&mut text, format_args!("{error}"));
-        Refused(error.into(), text)
+        Refused::Learner(error)
     }
 }
 
@@ -169,9 +171,18 @@ impl Out<'_> {
     }
 
     /// 0 where the buffer is shorter than any reply.
-    fn refuse(&mut self, Refused(why, text): &Refused) -> usize {
-        let refused = |text| Reply::Refused { why: *why, text };
-        write(self.0, &refused(text), self.1)
+    fn refuse(&mut self, refused: &Refused) -> usize {
+        let mut text = heapless::String::<TEXT>::new();
+        let why = match *refused {
+            Refused::Plain(why) => why,
+            Refused::Learner(error) => {
+                // What does not fit is left out: the code says the most of it.
+                let _ = core::fmt::Write::write_fmt(&mut text, format_args!("{error}"));
+                error.into()
+            }
+        };
+        let refused = |text| Reply::Refused { why, text };
+        write(self.0, &refused(&text), self.1)
             .or_else(|| write(self.0, &refused(""), self.1))
             .unwrap_or(0)
     }

@@ -213,7 +213,7 @@ fn built(data: &[u8]) -> ModelProto {
 }
 
 /// A tensor of these sides; 0 leaves one open.
-fn value(name: &str, kind: DataType, sides: &[i64]) -> ValueInfoProto {
+pub fn value(name: &str, kind: DataType, sides: &[i64]) -> ValueInfoProto {
     use tensor_shape_proto::{Dimension, dimension::Value};
     let side = |&side: &i64| Dimension {
         value: (side != 0).then_some(Value::DimValue(side)),
@@ -541,6 +541,39 @@ fn int(name: &str, i: i64) -> AttributeProto {
         name: name.into(),
         r#type: AttributeType::Int as i32,
         i,
+        ..Default::default()
+    }
+}
+
+/// A network of one dense layer, from `x` to `y`, and stored values `short` of a single dimension that
+/// nothing reads.
+pub fn dense() -> ModelProto {
+    let stored = |name: &str, dims: &[i64]| TensorProto {
+        name: name.into(),
+        dims: dims.to_vec(),
+        data_type: DataType::Float as i32,
+        float_data: vec![0.5; dims.iter().product::<i64>() as usize],
+        ..Default::default()
+    };
+    ModelProto {
+        ir_version: 8,
+        opset_import: vec![OperatorSetIdProto {
+            domain: String::new(),
+            version: 17,
+        }],
+        graph: Some(GraphProto {
+            name: "net".into(),
+            input: vec![value("x", DataType::Float, &[0, 4])],
+            output: vec![value("y", DataType::Float, &[0, 3])],
+            node: vec![NodeProto {
+                op_type: "MatMul".into(),
+                input: vec!["x".into(), "weights".into()],
+                output: vec!["y".into()],
+                ..Default::default()
+            }],
+            initializer: vec![stored("weights", &[4, 3]), stored("short", &[2])],
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }

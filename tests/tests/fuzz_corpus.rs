@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use headstart_tests::{fuzzing, repository};
+use headstart_tests::{fuzzing, repository, signed};
 
 /// Every file of a target's corpus.
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -58,4 +58,12 @@ fn requests_on_a_wire() {
 fn snapshots_of_statistics() {
     let (files, ran) = replay("snapshot", fuzzing::snapshot);
     assert!(files > 5 && ran > 2, "{ran} of {files}");
+}
+
+#[test]
+fn signed_files() {
+    let (files, reached) = replay("signed", signed::bytes);
+    assert!(files > 5 && reached > 1, "{reached} of {files}");
+    let (files, taken) = replay("signed_fields", signed::fields);
+    assert!(files > 20 && taken > 2, "{taken} of {files}");
 }

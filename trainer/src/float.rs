@@ -1,6 +1,6 @@
 //! The float path: an encoder's ONNX graph through tract.
 
-use headstart::onnx::guarded;
+use headstart::onnx::{framework, guarded};
 use tract_onnx::pb::{ModelProto, ValueInfoProto};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::Framework;
@@ -40,10 +40,7 @@ impl FloatEncoder {
 
     fn of(model: &ModelProto, sizes: &[usize]) -> anyhow::Result<Self> {
         let shape = [&[fixed_batch(model).unwrap_or(BATCH)], sizes].concat();
-        // Shapes stored for another batch size would be held against ours.
-        let optimised = tract_onnx::onnx()
-            .with_ignore_value_info(true)
-            .with_ignore_output_shapes(true)
+        let optimised = framework()
             .model_for_proto_model(model)?
             .with_input_fact(0, f32::fact(&shape).into())?
             .into_optimized()?;

@@ -22,8 +22,8 @@ const ARENA: usize = 12 << 10;
 const PACK: usize = case::PACK / 8;
 
 /// What a run works in; too large for a stack. The pack, whose last bytes are weights, and the arena, whose
-/// last bytes are scratch, take turns at its very end: where a board has no memory behind that, a kernel
-/// that reads or writes past them stops it.
+/// last bytes are scratch, take turns at its very end: where a board lets nobody go behind that, a kernel
+/// that reads or writes past them ends the run.
 #[repr(C)]
 pub struct Memory {
     counts: [i16; 8192],

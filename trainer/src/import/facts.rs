@@ -89,7 +89,8 @@ pub fn facts(model: &ModelProto, shape: &[usize]) -> anyhow::Result<HashMap<Stri
     })?;
     let values = |f: &Fact| {
         let sizes = f.shape.iter().flatten();
-        sizes.fold(1u128, |n, &d| n.saturating_mul(d as u128))
+        // Sides beside one of none are multiplied by themselves, too.
+        sizes.fold(1u128, |n, &d| n.saturating_mul(d.max(1) as u128))
     };
     let sizes = found.iter().map(|(name, fact)| (name, values(fact)));
     match sizes.max_by_key(|(_, values)| *values) {
@@ -100,12 +101,9 @@ pub fn facts(model: &ModelProto, shape: &[usize]) -> anyhow::Result<HashMap<Stri
     }
 }
 
-/// Tract as it reads somebody else's files: shapes that they store for another batch are not held
-/// against it.
+/// tract as it reads somebody else's files.
 pub fn framework() -> tract_onnx::Onnx {
-    let mut onnx = tract_onnx::onnx()
-        .with_ignore_value_info(true)
-        .with_ignore_output_shapes(true);
+    let mut onnx = headstart::onnx::framework();
     // Control flow never becomes part of an encoder. Where it stands in the head, its graphs need
     // not be understood.
     for operator in FLOW {

@@ -8,15 +8,45 @@ const CASES: u32 = 100_000;
 mod board {
     use core::fmt::Write as _;
 
-    use cortex_m_rt::entry;
+    use cortex_m::peripheral::MPU;
+    use cortex_m_rt::{ExceptionFrame, entry, exception};
     use cortex_m_semihosting::hio;
     use kernels::Memory;
 
-    /// Where the board's 16 MB of external RAM end; behind them is nothing.
+    /// Where the board's 16 MB of external RAM end. The emulator reads zeros behind them; [`guard`] does not
+    /// let it.
     const END: usize = 0x2200_0000;
+
+    /// Any access from `END` on, up to another 16 MB, ends the run.
+    fn guard() {
+        /// No access and no code (zeros and bit 28), 2^(23 + 1) bytes, on.
+        const NOTHING: u32 = 1 << 28 | 23 << 1 | 1;
+        /// On; all else stays as it is without an MPU.
+        const ON: u32 = 1 << 2 | 1;
+        // SAFETY: nobody else uses the MPU, and the program has nothing there.
+        unsafe {
+            let mpu = &*MPU::PTR;
+            mpu.rnr.write(0);
+            mpu.rbar.write(END as u32);
+            mpu.rasr.write(NOTHING);
+            mpu.ctrl.write(ON);
+        }
+        cortex_m::asm::dsb();
+        cortex_m::asm::isb();
+    }
+
+    #[exception]
+    unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
+        if let Ok(mut out) = hio::hstdout() {
+            let at = frame.pc();
+            let _ = writeln!(out, "error: a kernel left its memory, at {at:#010x}");
+        }
+        mps2::exit(false)
+    }
 
     #[entry]
     fn main() -> ! {
+        guard();
         let memory = (END - size_of::<Memory>()) as *mut Memory;
         // SAFETY: the program has all that it needs elsewhere (memory.x), nobody else has a reference,
         // and every pattern of bits is a `Memory`.
