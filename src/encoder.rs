@@ -8,6 +8,9 @@ use crate::frontend::{FrontEndKind, Signal};
 use crate::ops::{AllKernels, Kernels, Layer};
 use crate::pack::{Artefact, ElementKind, EncoderPack, LayerKind, TensorRecord};
 
+#[cfg(test)]
+pub(crate) mod plain;
+
 /// A frozen encoder: one window in, one embedding out. Implemented by the packed integer encoder
 /// here, and on Linux by float runtimes.
 pub trait Encoder {

@@ -127,7 +127,8 @@ impl<'a, E: Encoder, H: Head> Learner<'a, E, H> {
     }
 
     /// Learns anew what a log of another encoder file holds, from the inputs that it kept, into this
-    /// learner and its `log`. `input` is as for [`SampleLog::read_input`]. Samples without an input, and those
+    /// learner and its `log`, which keeps them too where it is told to. `input` is as for
+    /// [`SampleLog::read_input`]. Samples without an input, and those
     /// that this encoder makes nothing of, are counted and left where they are.
     ///
     /// `log` has a place of its own in flash. Erase the old one when this has returned: as long as it is there,

@@ -1,37 +1,6 @@
 use super::*;
-use crate::pack::Artefact;
+use crate::encoder::plain::{DIM, Plain};
 use crate::{AutoHead, Label, PrototypeHead, SoftmaxHead, Verdict};
-
-const DIM: usize = 3;
-
-/// Takes a window of three counts as its raw embedding.
-struct Plain;
-
-impl Encoder for Plain {
-    fn dim(&self) -> usize {
-        DIM
-    }
-
-    fn input_len(&self) -> usize {
-        DIM
-    }
-
-    fn artefact(&self) -> Artefact {
-        [3; 32]
-    }
-
-    fn embed<'o>(
-        &mut self,
-        signal: Signal<'_>,
-        out: &'o mut [i8],
-    ) -> Result<Embedding<'o>, EmbedError> {
-        let Signal::Samples(counts) = signal else {
-            return Err(EmbedError::WrongSignal { takes: "samples" });
-        };
-        let raw = counts.iter().map(|&c| i32::from(c));
-        Embedding::normalise(raw, &[0; DIM], out).map_err(EmbedError::Zero)
-    }
-}
 
 #[derive(Clone)]
 struct Memory {
@@ -350,5 +319,74 @@ fn a_full_log_does_as_it_was_told() {
         log.for_each(|_, _, e| apart += i32::from(e.values()[1] > 65))
             .unwrap();
         assert_eq!(apart, 1, "the odd one stays");
+    });
+}
+
+/// Opens a log of an encoder file that is not [`Plain`].
+fn of_another_encoder<R>(
+    flash: &mut [u8],
+    run: impl FnOnce(&mut crate::SampleLog<'_, crate::store::RamFlash<'_>>) -> R,
+) -> R {
+    use crate::store::{LogClass, RamFlash, SampleLog};
+    let mut memory = EMPTY;
+    let statistics = Statistics::new(DIM, [9; 32], &mut memory.words, &mut memory.labels).unwrap();
+    let mut classes = [LogClass::NONE; 3];
+    let mut buffer = [0; SampleLog::<RamFlash<'_>>::buffer_bytes(DIM)];
+    let range = 0..flash.len() as u32;
+    let flash = RamFlash(flash);
+    run(&mut SampleLog::open(flash, range, &statistics, &mut classes, &mut buffer).unwrap())
+}
+
+#[test]
+fn another_encoder_learns_anew_from_inputs() {
+    let windows = [[9i16, 1, 0], [0, 3, 9], [8, 2, 0]];
+    let (mut old, mut new, mut direct) = ([0xff; 4096], [0xff; 4096], [0xff; 4096]);
+    let expected = logged(&mut direct, |learner, log| {
+        for (label, window) in ["row", "curl"].into_iter().zip(&windows) {
+            learner
+                .learn_in(log, WhenFull::Refuse, label, window)
+                .unwrap();
+        }
+        learner.predict(&windows[2]).unwrap()
+    });
+    of_another_encoder(&mut old, |log| {
+        let e = Embedding::new(&[1, 2, 3]).unwrap();
+        let [row, curl] = [0, 1].map(|i| Signal::from(&windows[i]));
+        log.learn_with_input("row", e, row).unwrap();
+        log.learn("row", e).unwrap();
+        log.learn_with_input("curl", e, curl).unwrap();
+    });
+    let found = of_another_encoder(&mut old, |old| {
+        logged(&mut new, |learner, log| {
+            log.keep_inputs(true);
+            let short = learner.relearn(old, log, &mut [0; 2]);
+            assert_eq!(
+                short,
+                Err(StoreError::BufferTooSmall { needed: 14 }.into()),
+                "six bytes and what stands before them"
+            );
+            let done = learner.relearn(old, log, &mut [0; 4]).unwrap();
+            assert_eq!(done, Relearnt { learnt: 2, left: 1 });
+            let mut words = [0; 4];
+            let id = log.next_sample(SampleId(0)).unwrap().unwrap();
+            assert_eq!(log.read_input(id, &mut words), Ok((&windows[0]).into()));
+            learner.predict(&windows[2]).unwrap()
+        })
+    });
+    assert_eq!(found, expected, "to the bit");
+}
+
+#[test]
+fn an_input_that_can_never_fit_costs_nothing() {
+    let mut flash = [0xff; 3 * 1024];
+    logged(&mut flash, |learner, log| {
+        learner
+            .learn_in(log, WhenFull::DropOldest, "row", &[9, 1, 0])
+            .unwrap();
+        log.keep_inputs(true);
+        let long = [1; 2000];
+        let full = learner.learn_in(log, WhenFull::DropOldest, "row", &long[..]);
+        assert_eq!(full, Err(StoreError::Full.into()));
+        assert_eq!(log.len(), 1);
     });
 }

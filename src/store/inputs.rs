@@ -1,12 +1,13 @@
 //! Inputs beside their samples, for who wants to learn them anew with another encoder.
 //!
-//! An input lies in slots of kind `I` with its sample's number, the first of them first, before the sample
-//! itself: where the sample is, the input is whole. Forgetting takes the input first.
+//! An input lies in slots of kind `I` with its sample's number, and is written before the sample: a learning
+//! that was cut off can leave an input without its sample, and only the newest, which opening drops. Forgetting
+//! takes the input first: one that was cut off can leave a sample without its input, never the reverse.
 
 use embedded_storage::nor_flash::NorFlash;
 
 use super::medium::{Kind, Record, Slot};
-use super::{Drop, SampleLog, StoreError};
+use super::{SampleLog, StoreError};
 use crate::embedding::Embedding;
 use crate::frontend::{Image, Signal};
 use crate::statistics::SampleId;
@@ -108,7 +109,7 @@ impl<F: NorFlash> SampleLog<'_, F> {
         let share = self.input_share();
         let out: &mut [u8] = bytemuck::cast_slice_mut(words);
         let (mut have, mut wanted, mut at) = (0, HEAD, (0, 0));
-        for place in 0.. {
+        for place in 0..=u16::MAX {
             if have >= wanted {
                 break;
             }
@@ -124,6 +125,9 @@ impl<F: NorFlash> SampleLog<'_, F> {
             let count = share.min(wanted - have);
             out[have..have + count].copy_from_slice(&payload[..count]);
             have += count;
+        }
+        if have < wanted {
+            return Err(StoreError::NoInput);
         }
         let (first, bytes) = words.split_at(HEAD / 4);
         let shape = shape(bytemuck::cast_slice(first));
@@ -176,30 +180,6 @@ impl<F: NorFlash> SampleLog<'_, F> {
             }
         })?;
         Ok(next)
-    }
-
-    /// Drops inputs whose samples a power cut, or damage, has kept from being there.
-    pub(super) fn drop_orphans(&mut self) -> Result<(), StoreError> {
-        let mut known = 0;
-        for page in 0..self.medium.pages {
-            for slot in 0..self.medium.slots {
-                if self.page(page).is_none() {
-                    break;
-                }
-                let Some(record) = self.medium.peek(page, slot)? else {
-                    continue;
-                };
-                if record.kind != Kind::Input || record.number == known {
-                    continue;
-                }
-                match self.class_of(SampleId(record.number)) {
-                    Ok(_) => known = record.number,
-                    Err(StoreError::UnknownSample) => self.erase(Drop::Input(record.number))?,
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -24,8 +24,8 @@ impl<F: NorFlash> SampleLog<'_, F> {
         if !self.rewritable && self.found.damaged > 0 {
             self.drop_damaged()?;
         }
-        if self.newest_input > self.newest_sample || self.inputs() && self.found.damaged > 0 {
-            self.drop_orphans()?;
+        if self.newest_input > self.newest_sample {
+            self.erase(Drop::Input(self.newest_input))?;
         }
         for class in 0..self.classes.len() {
             if self.classes[class].samples == 0 && !self.classes[class].label.is_empty() {

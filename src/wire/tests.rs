@@ -3,43 +3,11 @@ use std::vec;
 use std::vec::Vec;
 
 use super::*;
-use crate::embedding::Embedding;
-use crate::encoder::{EmbedError, Encoder};
+use crate::encoder::plain::{DIM, Plain};
 use crate::frontend;
 use crate::learner::WhenFull;
 use crate::store::{LogClass, RamFlash, SampleLog};
 use crate::{AutoHead, Label, Learner, PrototypeHead, Samples, Statistics};
-
-const DIM: usize = 3;
-
-/// Takes a window of three counts as its raw embedding.
-struct Plain;
-
-impl Encoder for Plain {
-    fn dim(&self) -> usize {
-        DIM
-    }
-
-    fn input_len(&self) -> usize {
-        DIM
-    }
-
-    fn artefact(&self) -> Artefact {
-        [3; 32]
-    }
-
-    fn embed<'o>(
-        &mut self,
-        signal: frontend::Signal<'_>,
-        out: &'o mut [i8],
-    ) -> Result<Embedding<'o>, EmbedError> {
-        let frontend::Signal::Samples(counts) = signal else {
-            return Err(EmbedError::WrongSignal { takes: "samples" });
-        };
-        let raw = counts.iter().map(|&c| i32::from(c));
-        Embedding::normalise(raw, &[0; DIM], out).map_err(EmbedError::Zero)
-    }
-}
 
 const INPUT: Input = Input::Sensor {
     window: 1,

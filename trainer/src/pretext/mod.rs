@@ -266,7 +266,7 @@ pub enum Encoder<'a> {
     /// Takes batches as they are.
     Whole(&'a Network),
     /// Takes both halves of a batch at once.
-    Halves(Step<'a>),
+    Halves(&'a Step<'a>),
 }
 
 impl Encoder<'_> {

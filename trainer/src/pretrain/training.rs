@@ -269,8 +269,10 @@ impl<'a> Training<'a> {
     /// One step of the optimiser. Returns the loss and items a second.
     fn step(&mut self, batch: Vec<Prepared>, steps: u64) -> anyhow::Result<(f64, f64)> {
         let clock = Instant::now();
-        let encoder = match &self.halves {
-            Some(halves) => Encoder::Halves(halves.step(&self.model.encoder, &self.device)),
+        let halves = self.halves.as_ref();
+        let halves = halves.map(|halves| halves.step(&self.model.encoder, &self.device));
+        let encoder = match &halves {
+            Some(step) => Encoder::Halves(step),
             None => Encoder::Whole(&self.model.encoder),
         };
         let mut total: Option<Tensor<1>> = None;
@@ -308,7 +310,7 @@ impl<'a> Training<'a> {
             &self.model,
             GradientsParams::from_module(&mut all, &self.model),
         );
-        if let Encoder::Halves(step) = encoder {
+        if let Some(step) = halves {
             step.backward(&all, &mut found, &self.model);
         }
         let mut gradients = found.grads();
