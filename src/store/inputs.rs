@@ -105,6 +105,9 @@ impl<F: NorFlash> SampleLog<'_, F> {
         id: SampleId,
         words: &'b mut [u32],
     ) -> Result<Signal<'b>, StoreError> {
+        if !self.inputs() {
+            return Err(StoreError::NoInput);
+        }
         self.class_of(id)?;
         let share = self.input_share();
         let out: &mut [u8] = bytemuck::cast_slice_mut(words);

@@ -127,6 +127,14 @@ fn input(values: &[i8; D]) -> [i16; INPUT] {
     std::array::from_fn(|i| i16::from(values[i]).wrapping_mul(259).wrapping_add(0x1234))
 }
 
+/// Whether any of the slots of an input is in flash: the first has 6 bytes of it and the others 14.
+fn holds(flash: &Flash, input: &Option<[i16; INPUT]>) -> bool {
+    let input: &[u8] = input.as_ref().map_or(&[], |i| bytemuck::cast_slice(i));
+    let shares = [0..6, 6..20, 20..28].map(|share| input.get(share));
+    let there = |share: &[u8]| flash.bytes.windows(share.len()).any(|w| w == share);
+    shares.into_iter().flatten().any(there)
+}
+
 /// `learns` learns and a tenth as many forgets in between, with a snapshot here and there; every
 /// `inputs`th keeps its input.
 fn run(flash: &mut Flash, learns: usize, snapshots: &[usize], inputs: usize) -> Vec<Step> {
@@ -167,16 +175,7 @@ fn run(flash: &mut Flash, learns: usize, snapshots: &[usize], inputs: usize) -> 
                 let gone: &[u8] = bytemuck::cast_slice(gone);
                 let still = flash.bytes.windows(D).any(|w| w == gone);
                 assert!(!still, "sample {id} was forgotten and is in flash still");
-                // Of each of its slots, where the first has 6 bytes and the others 14.
-                let input: &[u8] = input.as_ref().map_or(&[], |i| bytemuck::cast_slice(i));
-                let shares = [0..6, 6..20, 20..28];
-                for share in shares.map(|share| input.get(share)).into_iter().flatten() {
-                    let still = flash.bytes.windows(share.len()).any(|w| w == share);
-                    assert!(
-                        !still,
-                        "the input of {id} was forgotten and is in flash still"
-                    );
-                }
+                assert!(!holds(flash, input), "the input of {id} is in flash still");
             }
         }
     }
@@ -238,6 +237,13 @@ fn check(flash: &mut Flash, step: &Step, acknowledged: bool) {
         found
     });
     let found = found.unwrap_or_else(|e| panic!("{:?}: {e}", step.change));
+    for (id, (_, _, input)) in &step.before {
+        let gone = !found.contains_key(id);
+        assert!(
+            !gone || !holds(flash, input),
+            "the input of {id} outlives it"
+        );
+    }
     // A forgetting that was cut off may have taken the input alone.
     let mut half = step.before.clone();
     if let Change::Forget(id) = step.change
