@@ -12,6 +12,7 @@ use burn::module::Param;
 use burn::nn::{BatchNorm, Linear};
 use burn::tensor::{Device, Tensor, TensorData};
 use prost::Message;
+use rayon::prelude::*;
 use tract_onnx::prelude::*;
 
 use crate::network::{ConvNet, Kind, Network, Pool, SensorCnn, Shape, Step};
@@ -179,8 +180,8 @@ pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 pub fn embed(encoder: &Network, shape: Shape, inputs: &[f32], device: &Device) -> Vec<f32> {
     let [channels, height, width] = shape.input;
     inputs
-        .chunks(256 * shape.values())
-        .flat_map(|chunk| {
+        .par_chunks(256 * shape.values())
+        .flat_map_iter(|chunk| {
             let sizes = [chunk.len() / shape.values(), channels, height, width];
             let x = Tensor::<4>::from_data(TensorData::new(chunk.to_vec(), sizes), device);
             values(encoder.forward(x))

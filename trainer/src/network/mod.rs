@@ -4,6 +4,7 @@
 //! network whatever the tensor library does.
 
 mod conv_net;
+mod convolution;
 mod sensor_cnn;
 pub mod transformer;
 

@@ -5,6 +5,7 @@ use burn::nn::conv::Conv1d;
 use burn::nn::{BatchNorm, BatchNormConfig, Linear};
 use burn::tensor::{Device, Tensor, activation};
 
+use super::convolution::convolve;
 use super::{Initialiser, Shape};
 
 /// Three strided convolutions, and after each of them the average and the maximum over time, each
@@ -63,7 +64,7 @@ impl SensorCnn {
         let mut x: Tensor<3> = x.squeeze_dim(2);
         let mut depths = Vec::new();
         for (conv, norm) in self.convs.iter().zip(&self.norms) {
-            x = activation::relu(norm.forward(conv.forward(x)));
+            x = activation::relu(norm.forward(convolve(conv, x)));
             depths.push(x.clone());
         }
         let parts = depths.into_iter().zip(&self.averages).zip(&self.maxima);
