@@ -14,7 +14,9 @@
 //! window: *Exploring Contrastive Learning in Human Activity Recognition for Healthcare*, Tang et
 //! al., 2020.
 
+use std::borrow::Cow;
 use std::f32::consts::TAU;
+use std::ops::Range;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -53,6 +55,14 @@ pub struct Strengths {
     /// Tempo, the same for both views: standard deviation of the speed's logarithm
     #[arg(long, default_value_t = 0.2, value_name = "LOG")]
     pub common_warp: f32,
+}
+
+/// What a view is cut out of.
+pub struct Recording<'a> {
+    /// How many there are.
+    pub rows: usize,
+    /// Some of them, [rows, channels].
+    pub read: &'a dyn Fn(Range<usize>) -> Cow<'a, [f32]>,
 }
 
 /// What both views of a window share.
@@ -94,19 +104,19 @@ pub fn sensor_width(channels: usize) -> usize {
 /// Writes one view of a window, [channels, length] with channels outermost, in the recording's
 /// units divided by `std` (one value a channel).
 ///
-/// `recording` is [rows, channels], at least `length` rows; the window begins at row `start`. A
-/// view that would leave the recording is moved back inside.
+/// `recording` has at least `length` rows; the window begins at row `start`. A view that would leave
+/// the recording is moved back inside.
 pub fn view(
     strengths: &Strengths,
     common: &Common,
     rng: &mut ChaCha8Rng,
-    recording: &[f32],
+    recording: &Recording<'_>,
     start: f32,
     std: &[f32],
     out: &mut [f32],
 ) {
     let length = out.len() / std.len();
-    let rows = recording.len() / std.len();
+    let rows = recording.rows;
     let times = time_axis(strengths, common.speed, rng, length, start, rows);
     sample(recording, &times, std, out);
     let width = sensor_width(std.len());
@@ -159,18 +169,20 @@ fn time_axis(
 }
 
 /// Linear interpolation of each channel at `times`.
-fn sample(recording: &[f32], times: &[f32], std: &[f32], out: &mut [f32]) {
+fn sample(recording: &Recording<'_>, times: &[f32], std: &[f32], out: &mut [f32]) {
     let channels = std.len();
-    let rows = recording.len() / channels;
+    let after = |row: usize| (row + 1).min(recording.rows - 1);
+    let rows = || times.iter().map(|&time| time as usize);
+    let first = rows().min().unwrap_or(0);
+    let last = rows().max().map_or(first, after);
+    let values = (recording.read)(first..last + 1);
+    let value = |row: usize, c: usize| values[(row - first) * channels + c];
     for (t, &time) in times.iter().enumerate() {
         let row = time as usize;
         let part = time - row as f32;
-        let next = (row + 1).min(rows - 1);
+        let next = after(row);
         for (c, s) in std.iter().enumerate() {
-            let (a, b) = (
-                recording[row * channels + c],
-                recording[next * channels + c],
-            );
+            let (a, b) = (value(row, c), value(next, c));
             out[c * times.len() + t] = (a + (b - a) * part) / s;
         }
     }

@@ -85,10 +85,34 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::load`], and where nothing is left.
     pub fn load_with(path: &Path, on_error: OnError) -> Result<(Dataset, Skipped), DatasetError> {
-        match path.is_dir() {
-            true => folder::load(path, on_error),
-            false => Dataset::file(path, on_error),
+        let mut x = Vec::new();
+        let (mut data, skipped) = Dataset::load_apart(path, on_error, |rows| {
+            match x.is_empty() {
+                true => x = rows,
+                false => x.extend(rows),
+            }
+            Ok(())
+        })?;
+        data.x = x;
+        Ok((data, skipped))
+    }
+
+    /// The same, but the samples go to `take`, file by file; the data set that is returned has none.
+    ///
+    /// # Errors
+    /// As [`Dataset::load_with`], and [`Fault::Aside`] where `take` fails.
+    pub fn load_apart(
+        path: &Path,
+        on_error: OnError,
+        mut take: impl FnMut(Vec<f32>) -> std::io::Result<()>,
+    ) -> Result<(Dataset, Skipped), DatasetError> {
+        if path.is_dir() {
+            return folder::load(path, on_error, take);
         }
+        let (mut data, skipped) = Dataset::file(path, on_error)?;
+        let taken = take(std::mem::take(&mut data.x));
+        taken.map_err(|e| Fault::Aside(e).of(path))?;
+        Ok((data, skipped))
     }
 
     /// Reads the bytes of an `.npz` file.

@@ -69,6 +69,10 @@ pub struct Args {
     /// Only the first so many pictures or clips
     #[arg(long, value_name = "ITEMS", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
+    /// Data in memory at most; what is more goes to a file beside OUTPUT that is gone when the run ends.
+    /// Folders are read file by file
+    #[arg(long, default_value_t = 2048, value_name = "MB")]
+    pub memory: u32,
     /// What becomes of data that can't be used: a damaged picture, a clip of another rate, NaN in a
     /// recording
     #[arg(long, value_enum, default_value_t)]

@@ -161,6 +161,39 @@ fn lines(folder: &Path) -> PathBuf {
     path
 }
 
+/// Data larger than the memory that it may take trains the same encoder.
+#[test]
+fn what_memory_does_not_hold_comes_from_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let shards = folder.path().join("shards");
+    std::fs::create_dir(&shards).unwrap();
+    let shard = recordings(&shards);
+    std::fs::copy(&shard, shards.join("more.npz")).unwrap();
+    for (kind, data, more) in [
+        ("sensor", shards, &["--groups", "0,2-3"][..]),
+        ("pictures", pictures(folder.path(), 40), &["--size", "16"]),
+        ("sound", clips(folder.path()), &[]),
+    ] {
+        let place = folder.path().join(kind);
+        std::fs::create_dir(&place).unwrap();
+        let [held, read] = ["held.onnx", "read.onnx"].map(|name| place.join(name));
+        trained(&data, &held, more);
+        trained(&data, &read, &[&["--memory", "0"], more].concat());
+        let [a, b] = [&held, &read].map(|file| std::fs::read(file).unwrap());
+        assert!(a == b, "{kind}");
+        assert_eq!(std::fs::read_dir(&place).unwrap().count(), 2, "{kind}");
+        let nowhere = folder.path().join("no folder").join("encoder.onnx");
+        let says = "could not be written to a file beside the output";
+        refused(
+            &data,
+            &nowhere,
+            &[&["--memory", "0"], more].concat(),
+            1,
+            says,
+        );
+    }
+}
+
 /// Each task on each kind of data: it trains, or says what it is for.
 #[test]
 fn every_task_trains_on_the_data_that_it_is_for() {

@@ -10,8 +10,12 @@ use crate::on_error::{OnError, Skipped};
 /// Rates that are read off the times of the samples differ a little.
 const SAME_RATE: f32 = 0.02;
 
-/// Reads all files of a folder itself, in the order of their names.
-pub(super) fn load(path: &Path, on_error: OnError) -> Result<(Dataset, Skipped), DatasetError> {
+/// Reads all files of a folder itself, in the order of their names. `take` gets the samples of each.
+pub(super) fn load(
+    path: &Path,
+    on_error: OnError,
+    mut take: impl FnMut(Vec<f32>) -> std::io::Result<()>,
+) -> Result<(Dataset, Skipped), DatasetError> {
     let files = files(path).map_err(|e| Fault::Io(e).of(path))?;
     let mut joined: Option<(Dataset, &Path)> = None;
     let (mut rows, mut left_out, mut first) = (Skipped::default(), 0, None);
@@ -24,7 +28,9 @@ pub(super) fn load(path: &Path, on_error: OnError) -> Result<(Dataset, Skipped),
             Ok((data, skipped))
         });
         match read {
-            Ok((data, skipped)) => {
+            Ok((mut data, skipped)) => {
+                let taken = take(std::mem::take(&mut data.x));
+                taken.map_err(|e| Fault::Aside(e).of(file))?;
                 rows = rows.and(skipped.named(file));
                 hash.update(data.sha256);
                 joined = Some(match joined {
@@ -89,9 +95,9 @@ fn fits(data: &Dataset, others: &Dataset, of: &Path) -> Result<(), Fault> {
     })
 }
 
-/// Rows after rows; classes of one name are one class.
+/// Recordings after recordings, their rows counted on; classes of one name are one class.
 fn join(mut data: Dataset, other: Dataset) -> Dataset {
-    let first = data.rows();
+    let first = data.recordings.last().map_or(0, |last| last.rows.end);
     let mut class_of = |name: String| match data.labels.iter().position(|own| *own == name) {
         Some(class) => class,
         None => {
@@ -108,7 +114,6 @@ fn join(mut data: Dataset, other: Dataset) -> Dataset {
         recording
     });
     data.recordings.extend(moved);
-    data.x.extend(other.x);
     // Counts of two kinds are no counts any more.
     if data.scale != other.scale {
         data.scale = None;

@@ -14,6 +14,7 @@ use crate::source::picture::Pictures;
 use crate::source::same_label::SameLabel;
 use crate::source::sensor::{Cut, Windows};
 use crate::source::sound::Sounds;
+use crate::source::spool::{Room, Spool};
 use crate::source::text::Texts;
 use crate::source::{Kind, Pairs, Source};
 use headstart::frontend::settings::Settings as FrontEnd;
@@ -50,6 +51,19 @@ pub fn open(args: &Args) -> Result<Opened, Failure> {
     }
 }
 
+/// What the data may take of the memory, and where the rest of it goes.
+fn room(args: &Args) -> Room {
+    let folder = args.output.parent().unwrap_or(Path::new(""));
+    let folder = match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    };
+    Room {
+        bytes: (args.memory as usize).saturating_mul(1 << 20),
+        folder: folder.into(),
+    }
+}
+
 /// Says what was left out, if anything was.
 fn tell(skipped: &Skipped) {
     if skipped.count() > 0 {
@@ -76,11 +90,12 @@ fn detect(data: &Path) -> anyhow::Result<Kind> {
 
 fn sensor(args: &Args) -> Result<Opened, Failure> {
     let settings = &args.settings;
-    let loaded = Dataset::load_with(&args.data, args.on_error);
+    let mut samples = Spool::new(room(args));
+    let loaded = Dataset::load_apart(&args.data, args.on_error, |rows| samples.push(rows));
     let (mut data, skipped) = loaded.map_err(anyhow::Error::from)?;
     tell(&skipped);
     if let Some(groups) = &settings.groups {
-        data = data.filter(|r| groups.contains(r.group));
+        data.recordings.retain(|r| groups.contains(r.group));
         if data.recordings.is_empty() {
             let groups = String::from(groups.clone());
             return Err(anyhow!("no recording is of --groups {groups}").into());
@@ -108,7 +123,7 @@ fn sensor(args: &Args) -> Result<Opened, Failure> {
         augment: settings.augment.clone(),
     };
     Ok(Opened {
-        source: Box::new(Windows::new(data, cut)),
+        source: Box::new(Windows::apart(data, samples, cut)),
         sha256,
     })
 }
@@ -144,7 +159,13 @@ fn pictures(args: &Args) -> Result<Opened, Failure> {
     };
     let (items, picked) = things(args, wanted)?;
     let shape = [args.settings.colours, side, side];
-    let source = Pictures::new(&items, &picked, shape, args.settings.picture.clone())?;
+    let source = Pictures::new(
+        &items,
+        &picked,
+        shape,
+        args.settings.picture.clone(),
+        room(args),
+    )?;
     Ok(opened(source))
 }
 
@@ -159,7 +180,7 @@ fn sound(args: &Args) -> Result<Opened, Failure> {
     };
     let (items, picked) = things(args, wanted)?;
     let seed = args.settings.seed;
-    let source = Sounds::new(&items, &picked, settings.clone(), seed)?;
+    let source = Sounds::new(&items, &picked, settings.clone(), seed, room(args))?;
     Ok(opened(source))
 }
 

@@ -8,15 +8,17 @@
 //! Learning of Visual Representations*, Chen et al., 2020 (what views should differ in); *Random
 //! Erasing Data Augmentation*, Zhong et al., 2020.
 
+use std::borrow::Cow;
 use std::f32::consts::{PI, TAU};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Source};
+use super::spool::{Room, Spool};
+use super::{Kind, NO_ROOM, READ_TOGETHER, Source};
 use crate::augment::normal;
 use crate::items::{Items, Owned};
 use headstart::frontend::settings::{FitSetting, ImageSettings, Order, Settings as FrontEnd};
@@ -75,10 +77,10 @@ impl PictureStrengths {
     }
 }
 
-/// Pictures in memory, as the device's front end makes them: a byte a value.
+/// Pictures as the device's front end makes them: a byte a value.
 pub struct Pictures {
     /// [items, height, width, channels].
-    bytes: Vec<u8>,
+    bytes: Spool<u8>,
     settings: ImageSettings,
     strengths: PictureStrengths,
     labels: Vec<String>,
@@ -91,12 +93,13 @@ impl Pictures {
     /// data become the front end's.
     ///
     /// # Errors
-    /// A picture that can't be read.
+    /// A picture that can't be read; no room.
     pub fn new(
         items: &Items,
         picked: &[usize],
         [channels, height, width]: [u16; 3],
         strengths: PictureStrengths,
+        room: Room,
     ) -> anyhow::Result<Self> {
         let plain = ImageSettings {
             height,
@@ -117,8 +120,11 @@ impl Pictures {
             let values = FrontEnd::Image(plain.clone()).inputs(picture.signal()?)?;
             Ok(values.into_iter().map(|v| v as u8).collect())
         };
-        let rows: Vec<Vec<u8>> = picked.par_iter().map(read).collect::<Result<_, _>>()?;
-        let bytes = rows.concat();
+        let mut bytes = Spool::new(room);
+        for picked in picked.chunks(READ_TOGETHER) {
+            let rows: Vec<Vec<u8>> = picked.par_iter().map(read).collect::<Result<_, _>>()?;
+            bytes.push(rows.concat()).context(NO_ROOM)?;
+        }
         let (mean, std) = spread(&bytes, channels.into());
         let of = |all: &[u32]| picked.iter().filter_map(|&i| all.get(i).copied()).collect();
         Ok(Pictures {
@@ -131,25 +137,26 @@ impl Pictures {
         })
     }
 
-    fn item(&self, i: usize) -> &[u8] {
+    fn item(&self, i: usize) -> Cow<'_, [u8]> {
         let size = super::size(self);
-        &self.bytes[i * size..][..size]
+        self.bytes.get(i * size..(i + 1) * size)
     }
 }
 
 /// Mean and standard deviation of each channel, for numbers that are 0 on average and 1 in size.
-fn spread(bytes: &[u8], channels: usize) -> (Vec<f32>, Vec<f32>) {
+fn spread(bytes: &Spool<u8>, channels: usize) -> (Vec<f32>, Vec<f32>) {
     let of = |c: usize| {
-        let values = || {
-            bytes
-                .iter()
-                .skip(c)
-                .step_by(channels)
-                .map(|&v| f64::from(v))
+        let sum = |of: &dyn Fn(f64) -> f64| {
+            let mut sum = 0.0;
+            for piece in bytes.pieces(channels << 20) {
+                let values = piece.iter().skip(c).step_by(channels);
+                values.for_each(|&v| sum += of(f64::from(v)));
+            }
+            sum
         };
         let count = (bytes.len() / channels).max(1) as f64;
-        let mean = values().sum::<f64>() / count;
-        let variance = values().map(|v| (v - mean).powi(2)).sum::<f64>() / count;
+        let mean = sum(&|v| v) / count;
+        let variance = sum(&|v| (v - mean).powi(2)) / count;
         (mean as f32, (variance.sqrt() as f32).max(1.0))
     };
     (0..channels).map(of).unzip()
@@ -204,7 +211,7 @@ impl Source for Pictures {
         let look = Look::draw(s, &mut private);
         let item = self.item(i);
         for (c, plane) in out.chunks_exact_mut(height * width).enumerate() {
-            look.plane(item, c, [channels, height, width], plane);
+            look.plane(&item, c, [channels, height, width], plane);
         }
         if s.picture_stroke > 0.0 {
             let by = s.picture_stroke * (2.0 * private.random::<f32>() - 1.0);

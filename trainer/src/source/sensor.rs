@@ -1,15 +1,22 @@
 //! Windows of sensor recordings, cut and augmented anew in every step.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use super::spool::Spool;
 use super::{Kind, Source, purpose};
-use crate::augment::{self, Common, Strengths, stream};
+use crate::augment::{self, Common, Recording, Strengths, stream};
 use crate::dataset::{Dataset, Window};
 use headstart::frontend::settings::{SensorSettings, Settings as FrontEnd};
 
 /// Fewer recordings than this say little about how recordings differ.
 const FEW_RECORDINGS: usize = 8;
+
+/// Rows that are looked at together.
+const PIECE: usize = 1 << 14;
 
 /// How recordings are cut and what views differ in.
 #[derive(Debug, Clone)]
@@ -28,7 +35,9 @@ pub struct Cut {
 
 /// Recordings cut into windows, in units of each sensor's RMS.
 pub struct Windows {
+    /// Without its samples.
     data: Dataset,
+    samples: Spool<f32>,
     cut: Cut,
     windows: Vec<Window>,
     /// RMS of each channel's sensor over all windows, in physical units, one value a channel.
@@ -37,20 +46,27 @@ pub struct Windows {
 
 impl Windows {
     /// Cuts the data.
-    pub fn new(data: Dataset, cut: Cut) -> Self {
+    pub fn new(mut data: Dataset, cut: Cut) -> Self {
+        let samples = std::mem::take(&mut data.x).into();
+        Windows::apart(data, samples, cut)
+    }
+
+    /// Cuts data whose samples are elsewhere: where the recordings say, [rows, channels].
+    pub fn apart(data: Dataset, samples: Spool<f32>, cut: Cut) -> Self {
         let windows = data.windows(cut.window, cut.hop);
-        let std = sensor_rms(&data);
+        let std = sensor_rms(&data, &samples);
         Windows {
             data,
+            samples,
             cut,
             windows,
             std,
         }
     }
 
-    /// The recordings.
-    pub fn data(&self) -> &Dataset {
-        &self.data
+    fn rows(&self, rows: Range<usize>) -> Cow<'_, [f32]> {
+        let channels = self.data.channels;
+        self.samples.get(rows.start * channels..rows.end * channels)
     }
 }
 
@@ -69,7 +85,8 @@ impl Source for Windows {
 
     fn plain(&self, i: usize, out: &mut [f32]) {
         let (channels, length) = (self.data.channels, self.cut.window);
-        let rows = self.data.window(self.windows[i].start, length);
+        let start = self.windows[i].start;
+        let rows = self.rows(start..start + length);
         for (t, row) in rows.chunks_exact(channels).enumerate() {
             for (c, v) in row.iter().enumerate() {
                 out[c * length + t] = v / self.std[c];
@@ -88,7 +105,10 @@ impl Source for Windows {
         let window = self.windows[i];
         let common = Common::new(&self.cut.augment, &mut common);
         let rows = self.data.recordings[window.recording].rows.clone();
-        let recording = self.data.window(rows.start, rows.len());
+        let recording = Recording {
+            rows: rows.len(),
+            read: &|some| self.rows(rows.start + some.start..rows.start + some.end),
+        };
         let mut start = (window.start - rows.start) as f32;
         if second {
             let hop = self.cut.positive_hop as f32;
@@ -98,7 +118,7 @@ impl Source for Windows {
             &self.cut.augment,
             &common,
             &mut private,
-            recording,
+            &recording,
             start,
             &self.std,
             out,
@@ -165,18 +185,26 @@ impl Source for Windows {
 
 /// Root mean square over all rows of each sensor's channels together, so that turning a sensor
 /// commutes with dividing by it.
-fn sensor_rms(data: &Dataset) -> Vec<f32> {
+fn sensor_rms(data: &Dataset, samples: &Spool<f32>) -> Vec<f32> {
     let width = augment::sensor_width(data.channels);
     let mut squares = vec![0.0f64; data.channels / width];
-    for row in data.x.chunks_exact(data.channels) {
-        for (sum, sensor) in squares.iter_mut().zip(row.chunks_exact(width)) {
-            *sum += sensor
-                .iter()
-                .map(|&v| f64::from(v) * f64::from(v))
-                .sum::<f64>();
+    let mut rows = 0;
+    for recording in &data.recordings {
+        for start in recording.rows.clone().step_by(PIECE) {
+            let end = recording.rows.end.min(start + PIECE);
+            let piece = samples.get(start * data.channels..end * data.channels);
+            for row in piece.chunks_exact(data.channels) {
+                for (sum, sensor) in squares.iter_mut().zip(row.chunks_exact(width)) {
+                    *sum += sensor
+                        .iter()
+                        .map(|&v| f64::from(v) * f64::from(v))
+                        .sum::<f64>();
+                }
+            }
         }
+        rows += recording.rows.len();
     }
-    let count = (data.rows() * width).max(1) as f64;
+    let count = (rows * width).max(1) as f64;
     let rms = squares
         .iter()
         .map(|s| ((s / count).sqrt() as f32).max(1e-6));

@@ -8,13 +8,16 @@
 //! Sources: *Audio Augmentation for Speech Recognition*, Ko et al., 2015 (speed); *SpecAugment*, Park
 //! et al., 2019 (hidden bands and frames).
 
-use anyhow::{bail, ensure};
+use std::borrow::Cow;
+
+use anyhow::{Context, bail, ensure};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Source, purpose};
+use super::spool::{Room, Spool};
+use super::{Kind, NO_ROOM, READ_TOGETHER, Source, purpose};
 use crate::augment::{normal, stream};
 use crate::items::{Items, Owned};
 use headstart::frontend::settings::{LogMelSettings, MelScale, Norm, Settings as FrontEnd};
@@ -96,12 +99,12 @@ impl SoundSettings {
     }
 }
 
-/// Clips in memory, as frames in decibels.
+/// Clips as frames in decibels.
 pub struct Sounds {
     settings: SoundSettings,
     frontend: LogMelSettings,
     /// [items, takes, frames, bands]; the first take is the clip as it is.
-    frames: Vec<f32>,
+    frames: Spool<f32>,
     /// [items, takes]: the mean power of the sound's samples, in decibels.
     power: Vec<f32>,
     /// White noise of power 1 in each band, in decibels.
@@ -115,12 +118,13 @@ impl Sounds {
     /// Hears every take of the picked items.
     ///
     /// # Errors
-    /// A clip that can't be read, or one without any sound.
+    /// A clip that can't be read, or one without any sound; no room.
     pub fn new(
         items: &Items,
         picked: &[usize],
         settings: SoundSettings,
         seed: u64,
+        room: Room,
     ) -> anyhow::Result<Self> {
         let mut frontend = settings.frontend();
         let hear = |samples: &[f32]| {
@@ -153,19 +157,28 @@ impl Sounds {
             }
             Ok((frames, power))
         };
-        let heard: Vec<(Vec<f32>, Vec<f32>)> = picked
-            .par_iter()
-            .enumerate()
-            .map(take)
-            .collect::<Result<_, _>>()?;
         let noise = noise_bands(&frontend, length, hear)?;
-        let (frames, power): (Vec<_>, Vec<_>) = heard.into_iter().unzip();
-        let (frames, power) = (frames.concat(), power.concat());
+        let (mut frames, mut power) = (Spool::new(room), Vec::new());
+        for (block, picked) in picked.chunks(READ_TOGETHER).enumerate() {
+            let numbered = picked.par_iter().enumerate();
+            let heard = numbered.map(|(n, i)| take((block * READ_TOGETHER + n, i)));
+            for (each, its_power) in heard.collect::<Result<Vec<_>, _>>()? {
+                frames.push(each).context(NO_ROOM)?;
+                power.extend(its_power);
+            }
+        }
         let count = frames.len().max(1) as f64;
-        let mean = frames.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
-        let squares = frames.iter().map(|&v| (f64::from(v) - mean).powi(2));
+        let sum = |of: &dyn Fn(f64) -> f64| {
+            let mut sum = 0.0;
+            for piece in frames.pieces(1 << 20) {
+                piece.iter().for_each(|&v| sum += of(f64::from(v)));
+            }
+            sum
+        };
+        let mean = sum(&|v| v) / count;
+        let squares = sum(&|v| (v - mean).powi(2));
         frontend.mean = vec![mean as f32];
-        frontend.std = vec![((squares.sum::<f64>() / count).sqrt() as f32).max(1.0)];
+        frontend.std = vec![((squares / count).sqrt() as f32).max(1.0)];
         let of = |all: &[u32]| picked.iter().filter_map(|&i| all.get(i).copied()).collect();
         Ok(Sounds {
             settings,
@@ -179,10 +192,11 @@ impl Sounds {
         })
     }
 
-    fn take(&self, i: usize, number: usize) -> &[f32] {
+    fn take(&self, i: usize, number: usize) -> Cow<'_, [f32]> {
         let size = super::size(self);
         let takes = self.settings.sound_takes as usize;
-        &self.frames[(i * takes + number) * size..][..size]
+        let first = (i * takes + number) * size;
+        self.frames.get(first..first + size)
     }
 }
 
@@ -280,7 +294,7 @@ impl Source for Sounds {
 
     fn plain(&self, i: usize, out: &mut [f32]) {
         let (mean, std) = (self.frontend.mean[0], self.frontend.std[0]);
-        for (out, v) in out.iter_mut().zip(self.take(i, 0)) {
+        for (out, v) in out.iter_mut().zip(&*self.take(i, 0)) {
             *out = (v - mean) / std;
         }
     }

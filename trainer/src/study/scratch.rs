@@ -17,6 +17,7 @@ use crate::pretrain::{Settings, Training, Weighted};
 use crate::source::picture::Pictures;
 use crate::source::sensor::{Cut, Windows};
 use crate::source::sound::Sounds;
+use crate::source::spool::Room;
 use crate::source::{self, Source, Subset};
 use headstart::frontend::settings::Settings as FrontEnd;
 
@@ -136,16 +137,16 @@ fn open(
     let limit = args.limit.map_or(usize::MAX, |n| n as usize);
     let items = Items::open(&args.data, wanted, limit).map_err(|f| anyhow::anyhow!("{f:#}"))?;
     let number = |w: &crate::dataset::Window| task.world.window(w.start, 1)[0] as usize;
-    let picked: Vec<usize> = (0..items.len()).collect();
+    let (picked, room): (Vec<usize>, _) = ((0..items.len()).collect(), Room::unlimited());
     let source: Box<dyn Source> = match &file.frontend {
         FrontEnd::LogMel(_) => {
-            let sounds = Sounds::new(&items, &picked, settings.sound.clone(), args.seed)?;
+            let sounds = Sounds::new(&items, &picked, settings.sound.clone(), args.seed, room)?;
             Box::new(sounds.scaled_as(&file.frontend))
         }
         _ => {
             let [height, width, channels] = file.frontend.shape().map(|side| side as u16);
             let shape = [channels, height, width];
-            let pictures = Pictures::new(&items, &picked, shape, settings.picture.clone())?;
+            let pictures = Pictures::new(&items, &picked, shape, settings.picture.clone(), room)?;
             Box::new(pictures.scaled_as(&file.frontend))
         }
     };
