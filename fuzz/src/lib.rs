@@ -5,6 +5,8 @@
 pub mod choices;
 #[path = "../../tests/src/fuzzing.rs"]
 pub mod fuzzing;
+#[path = "../../tests/src/sealed.rs"]
+pub mod sealed;
 #[path = "../../tests/src/signed.rs"]
 pub mod signed;
 #[path = "../../tests/src/small_pack.rs"]

@@ -5,6 +5,7 @@ pub mod choices;
 pub mod fuzzing;
 pub mod hostile;
 pub mod networks;
+pub mod sealed;
 pub mod signed;
 pub mod small_pack;
 

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use headstart_tests::{fuzzing, repository, signed};
+use headstart_tests::{fuzzing, repository, sealed, signed};
 
 /// Every file of a target's corpus.
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -66,4 +66,10 @@ fn signed_files() {
     assert!(files > 5 && reached > 1, "{reached} of {files}");
     let (files, taken) = replay("signed_fields", signed::fields);
     assert!(files > 20 && taken > 2, "{taken} of {files}");
+}
+
+#[test]
+fn sealed_files() {
+    let (files, opened) = replay("sealed", sealed::file);
+    assert!(files > 10 && opened > 2, "{opened} of {files}");
 }
