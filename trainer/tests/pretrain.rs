@@ -325,18 +325,20 @@ fn a_full_disk_is_named_and_leaves_nothing_half_written() {
     let folder = tempfile::tempdir().unwrap();
     let data = recordings(folder.path(), waves);
     let script = "trap '' XFSZ; ulimit -f 4; exec \"$0\" pretrain data.npz -o full.onnx \"$@\"";
-    let output = Command::new("sh")
-        .args(["-c", script, env!("CARGO_BIN_EXE_headstart")])
-        .args(TINY)
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", message(&output));
-    assert!(
-        message(&output).contains("could not write full.onnx"),
-        "{}",
-        message(&output)
-    );
+    for (memory, says) in [
+        ("1", "could not write full.onnx"),
+        ("0", "do not fit into --memory, and could not be written"),
+    ] {
+        let output = Command::new("sh")
+            .args(["-c", script, env!("CARGO_BIN_EXE_headstart")])
+            .args(TINY)
+            .args(["--memory", memory])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", message(&output));
+        assert!(message(&output).contains(says), "{}", message(&output));
+    }
     let left: Vec<_> = std::fs::read_dir(folder.path())
         .unwrap()
         .map(|e| e.unwrap().path())

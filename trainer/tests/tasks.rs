@@ -174,7 +174,7 @@ fn what_memory_does_not_hold_comes_from_the_disk() {
         ("pictures", pictures(folder.path(), 40), &["--size", "16"]),
         ("sound", clips(folder.path()), &[]),
     ] {
-        let place = folder.path().join(kind);
+        let place = folder.path().join(format!("{kind} encoders"));
         std::fs::create_dir(&place).unwrap();
         let [held, read] = ["held.onnx", "read.onnx"].map(|name| place.join(name));
         trained(&data, &held, more);
@@ -182,15 +182,6 @@ fn what_memory_does_not_hold_comes_from_the_disk() {
         let [a, b] = [&held, &read].map(|file| std::fs::read(file).unwrap());
         assert!(a == b, "{kind}");
         assert_eq!(std::fs::read_dir(&place).unwrap().count(), 2, "{kind}");
-        let nowhere = folder.path().join("no folder").join("encoder.onnx");
-        let says = "could not be written to a file beside the output";
-        refused(
-            &data,
-            &nowhere,
-            &[&["--memory", "0"], more].concat(),
-            1,
-            says,
-        );
     }
 }
 
