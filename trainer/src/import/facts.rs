@@ -23,12 +23,16 @@ pub struct Fact {
 /// What the importer does not compute with: half a gibibyte of floats.
 const LARGEST: usize = 1 << 27;
 
+/// Values of a tensor that a node makes of its size alone. A file of some bytes can ask for many of
+/// them, and each is copied several times before it is known whether anything reads it.
+const MADE: usize = 1 << 24;
+
 /// A tensor that would not fit.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "its tensor `{0}` would have {1} values, more than the 134,217,728 that are computed with: choose smaller sizes with --shape, or the file is damaged"
+    "its tensor `{0}` would have {1} values, more than the {2} that are computed with: choose smaller sizes with --shape, or the file is damaged"
 )]
-pub struct TooLarge(String, u128);
+pub struct TooLarge(String, u128, usize);
 
 /// Stored sizes that a node makes a tensor of. The runtime would take the memory before anybody
 /// could ask how much it is.
@@ -52,9 +56,9 @@ fn within_limits(model: &ModelProto) -> Result<(), TooLarge> {
         };
         let (_, sizes) = crate::graph::floats(sizes).unwrap_or_default();
         let values = sizes.iter().fold(1.0, |n, d| n * f64::from(d.max(1.0)));
-        if values > LARGEST as f64 {
+        if values > MADE as f64 {
             let output = node.output.first().cloned().unwrap_or_default();
-            return Err(TooLarge(output, values as u128));
+            return Err(TooLarge(output, values as u128, MADE));
         }
     }
     Ok(())
@@ -95,7 +99,7 @@ pub fn facts(model: &ModelProto, shape: &[usize]) -> anyhow::Result<HashMap<Stri
     let sizes = found.iter().map(|(name, fact)| (name, values(fact)));
     match sizes.max_by_key(|(_, values)| *values) {
         Some((name, values)) if values > LARGEST as u128 => {
-            Err(TooLarge(name.clone(), values).into())
+            Err(TooLarge(name.clone(), values, LARGEST).into())
         }
         _ => Ok(found),
     }
