@@ -71,8 +71,11 @@ mod found {
     use headstart_trainer::import;
     use headstart_trainer::items::Picture;
     use prost::Message;
+    use tract_onnx::pb::attribute_proto::AttributeType;
     use tract_onnx::pb::tensor_proto::DataType;
-    use tract_onnx::pb::{ModelProto, StringStringEntryProto, TensorProto};
+    use tract_onnx::pb::{
+        AttributeProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
+    };
 
     /// A network of one dense layer, changed.
     fn network(change: impl FnOnce(&mut ModelProto)) -> Vec<u8> {
@@ -178,6 +181,64 @@ mod found {
             fault.to_string().contains("its tensor `y` would have"),
             "{fault:#}"
         );
+    }
+
+    /// Half a gibibyte of ones was asked for with a few bytes, and copied several times.
+    #[test]
+    fn a_constant_made_of_its_size_is_not_large() {
+        let made = |sides: [i64; 2], by_a_node: bool| {
+            network(|model| {
+                let graph = model.graph.as_mut().expect("it has one");
+                let sizes = TensorProto {
+                    name: "sizes".into(),
+                    dims: vec![2],
+                    data_type: DataType::Int64 as i32,
+                    int64_data: sides.into(),
+                    ..Default::default()
+                };
+                let node = |operator: &str, inputs: &[&str], output: &str| NodeProto {
+                    op_type: operator.into(),
+                    input: inputs.iter().map(|&name| name.into()).collect(),
+                    output: vec![output.into()],
+                    ..Default::default()
+                };
+                let value = |tensor: TensorProto| AttributeProto {
+                    name: "value".into(),
+                    r#type: AttributeType::Tensor as i32,
+                    t: Some(tensor),
+                    ..Default::default()
+                };
+                let one = TensorProto {
+                    dims: vec![1],
+                    data_type: DataType::Float as i32,
+                    float_data: vec![1.0],
+                    ..Default::default()
+                };
+                let mut nodes = vec![
+                    node("ConstantOfShape", &["sizes"], "made"),
+                    node("MatMul", &["x", "made"], "y"),
+                ];
+                nodes[0].attribute.push(value(one));
+                if by_a_node {
+                    let mut constant = node("Constant", &[], "sizes");
+                    constant.attribute.push(value(sizes));
+                    nodes.insert(0, constant);
+                } else {
+                    graph.initializer.push(sizes);
+                }
+                graph.node = nodes;
+            })
+        };
+        for by_a_node in [false, true] {
+            import::encoder(&made([4, 3], by_a_node)).expect("12 ones");
+            let large = made([4, 1 << 23], by_a_node);
+            let fault = super::within(64 << 20, || import::encoder(&large));
+            let fault = fault.expect_err("2^25 ones").to_string();
+            assert!(
+                fault.contains("its tensor `made` would have 33554432 values"),
+                "{fault}"
+            );
+        }
     }
 
     /// An npz file whose `x` has this header and nothing behind it.

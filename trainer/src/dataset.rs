@@ -21,6 +21,7 @@ pub use error::{DatasetError, Fault};
 pub use npz::Pictures;
 
 use crate::on_error::{OnError, Skipped};
+use crate::spool::NoRoom;
 
 /// Recordings of a sensor, row after row. All values are finite and in physical units.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,18 +101,18 @@ impl Dataset {
     /// The same, but the samples go to `take`, file by file; the data set that is returned has none.
     ///
     /// # Errors
-    /// As [`Dataset::load_with`], and [`Fault::Aside`] where `take` fails.
+    /// As [`Dataset::load_with`], and [`Fault::NoRoom`] where `take` has none.
     pub fn load_apart(
         path: &Path,
         on_error: OnError,
-        mut take: impl FnMut(Vec<f32>) -> std::io::Result<()>,
+        mut take: impl FnMut(Vec<f32>) -> Result<(), NoRoom>,
     ) -> Result<(Dataset, Skipped), DatasetError> {
         if path.is_dir() {
             return folder::load(path, on_error, take);
         }
         let (mut data, skipped) = Dataset::file(path, on_error)?;
         let taken = take(std::mem::take(&mut data.x));
-        taken.map_err(|e| Fault::Aside(e).of(path))?;
+        taken.map_err(|full| Fault::from(full).of(path))?;
         Ok((data, skipped))
     }
 

@@ -35,6 +35,7 @@ pub mod quantize;
 pub mod report;
 pub mod sign;
 pub mod source;
+pub mod spool;
 pub mod study;
 pub mod teach;
 pub mod tokens;

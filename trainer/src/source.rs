@@ -5,7 +5,6 @@ pub mod picture;
 pub mod same_label;
 pub mod sensor;
 pub mod sound;
-pub mod spool;
 pub mod text;
 
 use rand::seq::SliceRandom;
@@ -106,10 +105,6 @@ pub trait Source: Sync {
 
 /// Pictures or clips that are in memory at the same time while they are read.
 const READ_TOGETHER: usize = 1 << 10;
-
-/// Where a [`spool::Spool`] is full.
-const NO_ROOM: &str =
-    "the data does not fit into --memory, and could not be written to a file beside the output";
 
 /// Some items of a source, each as often as it takes to fill `least`.
 pub struct Subset<'a> {

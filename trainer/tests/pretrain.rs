@@ -27,13 +27,23 @@ const TINY: &[&str] = &[
 
 /// Four recordings of six channels, 200 rows each.
 fn recordings(folder: &Path, value: impl Fn(usize, usize) -> f32) -> PathBuf {
+    file(folder, 800, 200, value)
+}
+
+/// One recording of six channels.
+fn long_recording(folder: &Path, rows: usize) -> PathBuf {
+    file(folder, rows, rows, waves)
+}
+
+fn file(folder: &Path, rows: usize, each: usize, value: impl Fn(usize, usize) -> f32) -> PathBuf {
     let path = folder.join("data.npz");
     let mut npz = NpzWriter::create(&path).unwrap();
-    let x: Vec<f32> = (0..800)
+    let x: Vec<f32> = (0..rows)
         .flat_map(|row| (0..6).map(move |c| (row, c)))
         .map(|(r, c)| value(r, c))
         .collect();
-    let recording: Vec<u16> = (0..800).map(|row| row / 200).collect();
+    let recording: Vec<u16> = (0..rows).map(|row| (row / each) as u16).collect();
+    let rows = rows as u64;
     let mut write = |name: &str, shape: &[u64], values: &[f32]| {
         let mut array = npz
             .array(name, Default::default())
@@ -45,13 +55,13 @@ fn recordings(folder: &Path, value: impl Fn(usize, usize) -> f32) -> PathBuf {
         array.extend(values).unwrap();
         array.finish().unwrap();
     };
-    write("x", &[800, 6], &x);
+    write("x", &[rows, 6], &x);
     write("rate", &[1], &[50.0]);
     let mut array = npz
         .array("recording", Default::default())
         .unwrap()
         .default_dtype()
-        .shape(&[800])
+        .shape(&[rows])
         .begin_nd()
         .unwrap();
     array.extend(recording).unwrap();
@@ -318,6 +328,40 @@ fn what_cannot_train_is_refused_with_a_reason() {
     assert!(message(&refused).contains("77"), "{}", message(&refused));
 }
 
+/// Peak memory in KiB of a run on a hundred megabytes in four files, where the data may take so many.
+fn peak(data: &Path, output: &Path, megabytes: &str) -> Option<u64> {
+    let run = Command::new("/usr/bin/time")
+        .args(["-f", "peak %M", env!("CARGO_BIN_EXE_headstart"), "pretrain"])
+        .args([data, Path::new("-o"), output])
+        .args(TINY)
+        .args(["--hop", "8192", "--memory", megabytes])
+        .output()
+        .ok()?;
+    let errors = message(&run);
+    let peak = errors.lines().rev().find_map(|l| l.strip_prefix("peak "));
+    Some(peak.expect(&errors).parse().unwrap())
+}
+
+#[test]
+fn memory_is_a_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let shards = folder.path().join("shards");
+    std::fs::create_dir(&shards).unwrap();
+    let first = long_recording(&shards, 1 << 20);
+    for name in ["b.npz", "c.npz", "d.npz"] {
+        std::fs::copy(&first, shards.join(name)).unwrap();
+    }
+    let output = folder.path().join("encoder.onnx");
+    let [little, all] = ["8", "2048"].map(|megabytes| peak(&shards, &output, megabytes));
+    let (Some(little), Some(all)) = (little, all) else {
+        println!("skipped: there is no /usr/bin/time");
+        return;
+    };
+    println!("{little} KiB, with everything in memory {all}");
+    // All but what one file takes while it is read.
+    assert!(little + (64 << 10) < all, "{little} KiB and {all}");
+}
+
 /// A limit on the size of files fails a write half-way, as a full disk does.
 #[cfg(unix)]
 #[test]
@@ -327,7 +371,7 @@ fn a_full_disk_is_named_and_leaves_nothing_half_written() {
     let script = "trap '' XFSZ; ulimit -f 4; exec \"$0\" pretrain data.npz -o full.onnx \"$@\"";
     for (memory, says) in [
         ("1", "could not write full.onnx"),
-        ("0", "do not fit into --memory, and could not be written"),
+        ("0", "does not fit into --memory, and could not be written"),
     ] {
         let output = Command::new("sh")
             .args(["-c", script, env!("CARGO_BIN_EXE_headstart")])

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::on_error::Skipped;
+use crate::spool::NoRoom;
 
 /// A data file that can't be used, and why.
 #[derive(Debug, thiserror::Error)]
@@ -20,11 +21,9 @@ pub enum Fault {
     /// The operating system's word.
     #[error("could not be read: {0}")]
     Io(#[from] std::io::Error),
-    /// Its samples had to be put down on the disk.
-    #[error(
-        "its samples do not fit into --memory, and could not be written to a file beside the output: {0}"
-    )]
-    Aside(std::io::Error),
+    /// Its samples found no place.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// A folder without a file of recordings.
     #[error(
         "is a folder without recordings; put .npz or .csv files into it, or give one such file"

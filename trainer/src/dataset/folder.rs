@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Dataset, DatasetError, Fault, has_extension};
 use crate::on_error::{OnError, Skipped};
+use crate::spool::NoRoom;
 
 /// Rates that are read off the times of the samples differ a little.
 const SAME_RATE: f32 = 0.02;
@@ -14,7 +15,7 @@ const SAME_RATE: f32 = 0.02;
 pub(super) fn load(
     path: &Path,
     on_error: OnError,
-    mut take: impl FnMut(Vec<f32>) -> std::io::Result<()>,
+    mut take: impl FnMut(Vec<f32>) -> Result<(), NoRoom>,
 ) -> Result<(Dataset, Skipped), DatasetError> {
     let files = files(path).map_err(|e| Fault::Io(e).of(path))?;
     let mut joined: Option<(Dataset, &Path)> = None;
@@ -30,7 +31,7 @@ pub(super) fn load(
         match read {
             Ok((mut data, skipped)) => {
                 let taken = take(std::mem::take(&mut data.x));
-                taken.map_err(|e| Fault::Aside(e).of(file))?;
+                taken.map_err(|full| Fault::from(full).of(file))?;
                 rows = rows.and(skipped.named(file));
                 hash.update(data.sha256);
                 joined = Some(match joined {

@@ -18,19 +18,17 @@ use burn::nn::PaddingConfig1d;
 use burn::nn::conv::Conv1d;
 use burn::tensor::{Shape, Tensor, TensorData};
 
-/// Inputs [N, channels, time] to [N, out, steps], by a convolution of one group, no dilation and no
-/// bias, with the same padding at both ends.
+/// Inputs [N, channels, time] to [N, out, steps]. Fast for what [`super::Initialiser::conv`] makes: one
+/// group, no dilation, no bias, the same padding at both ends. All else is the library's.
 pub fn convolve(conv: &Conv1d, x: Tensor<3>) -> Tensor<3> {
-    let padding = match conv.padding {
-        PaddingConfig1d::Explicit(left, right) if left == right => left,
-        _ => return conv.forward(x),
-    };
-    if conv.bias.is_some() || conv.groups != 1 || conv.dilation != 1 {
-        return conv.forward(x);
+    match (&conv.padding, &conv.bias, conv.groups, conv.dilation) {
+        (&PaddingConfig1d::Explicit(left, right), None, 1, 1) if left == right => {
+            let (x, weight) = (x.into_dispatch(), conv.weight.val().into_dispatch());
+            let y = <Dispatch as Convolve>::convolve(x, weight, conv.stride, left);
+            Tensor::from_dispatch(y)
+        }
+        _ => conv.forward(x),
     }
-    let weight = conv.weight.val().into_dispatch();
-    let y = <Dispatch as Convolve>::convolve(x.into_dispatch(), weight, conv.stride, padding);
-    Tensor::from_dispatch(y)
 }
 
 /// What a backend does for [`convolve`].
@@ -60,7 +58,8 @@ pub trait Convolve: Backend {
 
 /// Rows of a product: with more, the pieces in which the matrix library adds up would depend on the
 /// processor's caches. Fewer are filled up, as products of up to [`DOTS`] values are added up in
-/// another order than larger ones. Both keep the bits those of the library's own gradient.
+/// another order than larger ones. Both keep the bits those of the library's own gradient, but for
+/// batches of four inputs and fewer, which it adds up in a way of its own.
 const NARROW: usize = 64;
 
 /// Values of a product that is made of dot products, one by one.

@@ -14,9 +14,9 @@ use crate::source::picture::Pictures;
 use crate::source::same_label::SameLabel;
 use crate::source::sensor::{Cut, Windows};
 use crate::source::sound::Sounds;
-use crate::source::spool::{Room, Spool};
 use crate::source::text::Texts;
 use crate::source::{Kind, Pairs, Source};
+use crate::spool::{Room, Spool};
 use headstart::frontend::settings::Settings as FrontEnd;
 
 /// Data that is ready to train on.

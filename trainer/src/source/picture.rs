@@ -11,16 +11,16 @@
 use std::borrow::Cow;
 use std::f32::consts::{PI, TAU};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::spool::{Room, Spool};
-use super::{Kind, NO_ROOM, READ_TOGETHER, Source};
+use super::{Kind, READ_TOGETHER, Source};
 use crate::augment::normal;
 use crate::items::{Items, Owned};
+use crate::spool::{Room, Spool};
 use headstart::frontend::settings::{FitSetting, ImageSettings, Order, Settings as FrontEnd};
 
 /// How strong each augmentation of a picture is; 0 switches it off. But for the probabilities they
@@ -123,7 +123,7 @@ impl Pictures {
         let mut bytes = Spool::new(room);
         for picked in picked.chunks(READ_TOGETHER) {
             let rows: Vec<Vec<u8>> = picked.par_iter().map(read).collect::<Result<_, _>>()?;
-            bytes.push(rows.concat()).context(NO_ROOM)?;
+            bytes.push(rows.concat())?;
         }
         let (mean, std) = spread(&bytes, channels.into());
         let of = |all: &[u32]| picked.iter().filter_map(|&i| all.get(i).copied()).collect();
@@ -146,17 +146,10 @@ impl Pictures {
 /// Mean and standard deviation of each channel, for numbers that are 0 on average and 1 in size.
 fn spread(bytes: &Spool<u8>, channels: usize) -> (Vec<f32>, Vec<f32>) {
     let of = |c: usize| {
-        let sum = |of: &dyn Fn(f64) -> f64| {
-            let mut sum = 0.0;
-            for piece in bytes.pieces(channels << 20) {
-                let values = piece.iter().skip(c).step_by(channels);
-                values.for_each(|&v| sum += of(f64::from(v)));
-            }
-            sum
-        };
+        let values = || bytes.iter().skip(c).step_by(channels).map(f64::from);
         let count = (bytes.len() / channels).max(1) as f64;
-        let mean = sum(&|v| v) / count;
-        let variance = sum(&|v| (v - mean).powi(2)) / count;
+        let mean = values().sum::<f64>() / count;
+        let variance = values().map(|v| (v - mean).powi(2)).sum::<f64>() / count;
         (mean as f32, (variance.sqrt() as f32).max(1.0))
     };
     (0..channels).map(of).unzip()

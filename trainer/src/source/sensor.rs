@@ -6,10 +6,10 @@ use std::ops::Range;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::spool::Spool;
 use super::{Kind, Source, purpose};
 use crate::augment::{self, Common, Recording, Strengths, stream};
 use crate::dataset::{Dataset, Window};
+use crate::spool::Spool;
 use headstart::frontend::settings::{SensorSettings, Settings as FrontEnd};
 
 /// Fewer recordings than this say little about how recordings differ.

@@ -10,16 +10,16 @@
 
 use std::borrow::Cow;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::spool::{Room, Spool};
-use super::{Kind, NO_ROOM, READ_TOGETHER, Source, purpose};
+use super::{Kind, READ_TOGETHER, Source, purpose};
 use crate::augment::{normal, stream};
 use crate::items::{Items, Owned};
+use crate::spool::{Room, Spool};
 use headstart::frontend::settings::{LogMelSettings, MelScale, Norm, Settings as FrontEnd};
 
 /// How clips are heard, and how strong each augmentation is; 0 switches it off.
@@ -163,22 +163,15 @@ impl Sounds {
             let numbered = picked.par_iter().enumerate();
             let heard = numbered.map(|(n, i)| take((block * READ_TOGETHER + n, i)));
             for (each, its_power) in heard.collect::<Result<Vec<_>, _>>()? {
-                frames.push(each).context(NO_ROOM)?;
+                frames.push(each)?;
                 power.extend(its_power);
             }
         }
         let count = frames.len().max(1) as f64;
-        let sum = |of: &dyn Fn(f64) -> f64| {
-            let mut sum = 0.0;
-            for piece in frames.pieces(1 << 20) {
-                piece.iter().for_each(|&v| sum += of(f64::from(v)));
-            }
-            sum
-        };
-        let mean = sum(&|v| v) / count;
-        let squares = sum(&|v| (v - mean).powi(2));
+        let mean = frames.iter().map(f64::from).sum::<f64>() / count;
+        let squares = frames.iter().map(|v| (f64::from(v) - mean).powi(2));
         frontend.mean = vec![mean as f32];
-        frontend.std = vec![((squares / count).sqrt() as f32).max(1.0)];
+        frontend.std = vec![((squares.sum::<f64>() / count).sqrt() as f32).max(1.0)];
         let of = |all: &[u32]| picked.iter().filter_map(|&i| all.get(i).copied()).collect();
         Ok(Sounds {
             settings,

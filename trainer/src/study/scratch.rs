@@ -17,8 +17,8 @@ use crate::pretrain::{Settings, Training, Weighted};
 use crate::source::picture::Pictures;
 use crate::source::sensor::{Cut, Windows};
 use crate::source::sound::Sounds;
-use crate::source::spool::Room;
 use crate::source::{self, Source, Subset};
+use crate::spool::Room;
 use headstart::frontend::settings::Settings as FrontEnd;
 
 /// Items of a step.
@@ -137,7 +137,8 @@ fn open(
     let limit = args.limit.map_or(usize::MAX, |n| n as usize);
     let items = Items::open(&args.data, wanted, limit).map_err(|f| anyhow::anyhow!("{f:#}"))?;
     let number = |w: &crate::dataset::Window| task.world.window(w.start, 1)[0] as usize;
-    let (picked, room): (Vec<usize>, _) = ((0..items.len()).collect(), Room::unlimited());
+    let picked: Vec<usize> = (0..items.len()).collect();
+    let room = Room::unlimited();
     let source: Box<dyn Source> = match &file.frontend {
         FrontEnd::LogMel(_) => {
             let sounds = Sounds::new(&items, &picked, settings.sound.clone(), args.seed, room)?;

@@ -33,6 +33,16 @@ impl Room {
     }
 }
 
+/// There is no room in memory, and none on the disk.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the data does not fit into --memory, and could not be written to a file beside the output: {0}"
+)]
+pub struct NoRoom(#[from] io::Error);
+
+/// Values that are read at a time where all are read.
+const PIECE: usize = 1 << 18;
+
 /// Values, one after the other.
 #[derive(Debug)]
 pub struct Spool<T> {
@@ -61,7 +71,7 @@ impl<T: Pod> Spool<T> {
     ///
     /// # Errors
     /// There is no room in memory, and none on the disk.
-    pub fn push(&mut self, values: Vec<T>) -> io::Result<()> {
+    pub fn push(&mut self, values: Vec<T>) -> Result<(), NoRoom> {
         self.len += values.len();
         if let Held::Memory(held) = &mut self.held {
             if self.len.saturating_mul(size_of::<T>()) <= self.room.bytes {
@@ -75,14 +85,12 @@ impl<T: Pod> Spool<T> {
             file.write_all(bytemuck::cast_slice(held))?;
             self.held = Held::File(Mutex::new(file));
         }
-        match &mut self.held {
-            Held::Memory(_) => Ok(()),
-            Held::File(file) => {
-                let file = file.get_mut().unwrap_or_else(|e| e.into_inner());
-                file.seek(SeekFrom::End(0))?;
-                file.write_all(bytemuck::cast_slice(&values))
-            }
+        if let Held::File(file) = &mut self.held {
+            let file = file.get_mut().unwrap_or_else(|e| e.into_inner());
+            file.seek(SeekFrom::End(0))?;
+            file.write_all(bytemuck::cast_slice(&values))?;
         }
+        Ok(())
     }
 
     /// The number of values.
@@ -117,10 +125,10 @@ impl<T: Pod> Spool<T> {
         Cow::Owned(values)
     }
 
-    /// All values in order, at most `size` at a time.
-    pub fn pieces(&self, size: usize) -> impl Iterator<Item = Cow<'_, [T]>> {
-        let starts = (0..self.len).step_by(size.max(1));
-        starts.map(move |start| self.get(start..self.len.min(start + size.max(1))))
+    /// All values in order.
+    pub fn iter(&self) -> impl Iterator<Item = T> {
+        let starts = (0..self.len).step_by(PIECE);
+        starts.flat_map(|start| self.get(start..self.len.min(start + PIECE)).into_owned())
     }
 }
 
@@ -157,10 +165,10 @@ mod tests {
                 assert_eq!(*spool.get(middle.clone()), all[middle]);
             }
             assert_eq!(matches!(spool.held, Held::File(_)), all.len() * 4 > bytes);
-            for size in [1, 7, 100] {
-                let pieces: Vec<f32> = spool.pieces(size).flat_map(Cow::into_owned).collect();
-                assert_eq!(pieces, all);
-            }
+            let more = vec![0.5; PIECE];
+            all.extend(&more);
+            spool.push(more).expect("room");
+            assert_eq!(spool.iter().collect::<Vec<f32>>(), all);
         }
         let left = std::fs::read_dir(folder.path()).expect("it is there");
         assert_eq!(left.count(), 0);
@@ -174,6 +182,7 @@ mod tests {
         };
         let mut spool = Spool::<f32>::new(room);
         spool.push(vec![1.0]).expect("in memory");
-        spool.push(vec![2.0]).expect_err("no folder");
+        let full = spool.push(vec![2.0]).expect_err("no folder").to_string();
+        assert!(full.contains("--memory"), "{full}");
     }
 }
